@@ -94,6 +94,7 @@ func (c *Client) Authorize(ctx context.Context, p *Policy, token string, names .
 	}
 	f.Demand.Strict = true
 	g := &gate.Gate{Finder: c.finder(ctx), Elsewhere: true, Ignored: c.ignored}
+	g.Finder.Inform(ctx, f)
 	verified, err := g.Verify(ctx, t, f, oidc.Audience, "")
 	if err != nil {
 		return nil, err

@@ -34,7 +34,8 @@ type Policy struct {
 
 	pinned  *policy.Document     // that the caller named; nil for one that was found
 	path    string               // of the file with it
-	trusted *policy.Trusted      // of a signer alone
+	trusted *policy.Trusted      // of a signer alone, or of a trust root
+	byName  bool                 // the trust root is named as in the user's map
 	signer  *policy.FlagIdentity // the one signer to accept, too; nil for any
 	// again finds the policy once more, by a question that is changed; nil if it was not found.
 	again func(context.Context, func(*find.Query)) (*Policy, error)
@@ -288,6 +289,33 @@ func (c *Client) Signer(identity, issuer string) (*Policy, error) {
 		return nil, policy.Faultf(policy.Usage, "%s", err)
 	}
 	return &Policy{trusted: t, demand: 1, under: []*found{{open: c.anyRoots}}, roots: c.rootNames()}, nil
+}
+
+// Root returns what allows the files that a trust root lists now: the one of this name in the
+// user's map, or "public-good". Target is the path under which the one file is listed; "" for
+// files that are listed under their names. No signature is looked for.
+func (c *Client) Root(ctx context.Context, name, target string) (*Policy, error) {
+	where := c.trust()
+	config, err := c.finder(ctx).TrustConfig(&where)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := config.Root(name); !ok && name != string(trust.PublicGood) {
+		return nil, &policy.Fault{
+			Reason: policy.Usage, Text: fmt.Sprintf("--tuf: no root %q is configured", name),
+			Hint: "name public-good, or list it as a [[root]] of trust.toml",
+		}
+	}
+	t, err := policy.FlagIdentity{Target: &policy.RootTarget{Root: name, Path: target}}.Trusted()
+	if err != nil {
+		return nil, policy.Faultf(policy.Usage, "%s", err)
+	}
+	roots := func(context.Context) ([]trust.Root, error) {
+		return nil, policy.Faultf(policy.TrustRootMissing, "no signature is judged by what a root lists")
+	}
+	return &Policy{
+		trusted: t, byName: true, demand: 1, under: []*found{{open: roots}}, roots: []string{name},
+	}, nil
 }
 
 func (c *Client) anyRoots(ctx context.Context) ([]trust.Root, error) {

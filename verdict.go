@@ -86,8 +86,13 @@ type Evidence struct {
 	// signer and the predicate are only what the evidence claims, and what follows is empty.
 	Verified bool
 	Root     string // name of the trusted root
-	Times    []Time
-	Log      []LogEntry
+	// Target is what a trust root lists with these digests, in place of a signature and its
+	// signer, by metadata of this version; zero for other evidence. Verified says that it does.
+	Target        policy.RootTarget
+	TargetVersion int64
+	TargetExpires time.Time
+	Times         []Time
+	Log           []LogEntry
 }
 
 // Time is a trusted time of a signature.
@@ -134,6 +139,10 @@ func newEvidence(e *release.Evidence) *Evidence {
 	out := &Evidence{
 		Path: e.Path, Sum: e.Sum, Form: e.Form, Item: e.Item, Via: e.Via, Name: e.Name, Decision: e.Decision,
 		Signer: e.Signer, MediaType: e.MediaType, Predicate: e.Predicate,
+	}
+	if e.Target != nil {
+		out.Target, out.Verified = *e.Target.Target, e.ByRoot
+		out.TargetVersion, out.TargetExpires = e.Target.TargetVersion, e.Target.TargetExpires
 	}
 	if e.Verified == nil {
 		return out

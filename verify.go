@@ -31,6 +31,7 @@ type request struct {
 	cooldown            time.Duration
 	full, ignoreMissing bool
 	download            string
+	targets             *find.Targets // of the trust roots that rules name
 }
 
 func newRequest(options []VerifyOption) (*request, error) {
@@ -129,6 +130,8 @@ func (c *Client) Verify(ctx context.Context, p *Policy, options ...VerifyOption)
 		return nil, err
 	}
 	defer removeCarried()
+	req.targets = c.targets(ctx, p)
+	defer req.targets.Close()
 	p, acc, err := c.judgeAll(ctx, p, req, pub)
 	if err != nil {
 		return nil, err
@@ -165,7 +168,7 @@ func (r *request) unpackCarried(p *Policy) (remove func(), err error) {
 func (c *Client) judgeAll(
 	ctx context.Context, p *Policy, req *request, pub *publication,
 ) (*Policy, *account.Account, error) {
-	judges, err := c.judges(p, req, pub)
+	judges, err := c.judges(ctx, p, req, pub)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -188,7 +191,7 @@ func (c *Client) judgeAll(
 	if before.unbound != nil {
 		p.under[0].first = before.first
 	}
-	if judges, err = c.judges(p, req, pub); err != nil {
+	if judges, err = c.judges(ctx, p, req, pub); err != nil {
 		return nil, nil, err
 	}
 	return p, c.take(ctx, req, p.demand, judges, inputs), nil
@@ -214,10 +217,12 @@ func unasked(p *Policy) (out []string) {
 }
 
 // judges returns what judges under each root.
-func (c *Client) judges(p *Policy, req *request, pub *publication) ([]*release.Judge, error) {
+func (c *Client) judges(
+	ctx context.Context, p *Policy, req *request, pub *publication,
+) ([]*release.Judge, error) {
 	out := make([]*release.Judge, len(p.under))
 	for i, f := range p.under {
-		j, err := c.judge(p, req, f)
+		j, err := c.judge(ctx, p, req, f)
 		if err != nil {
 			return nil, err
 		}
@@ -228,8 +233,9 @@ func (c *Client) judges(p *Policy, req *request, pub *publication) ([]*release.J
 }
 
 // judge returns what judges by a policy under one root.
-func (c *Client) judge(p *Policy, req *request, f *found) (*release.Judge, error) {
+func (c *Client) judge(ctx context.Context, p *Policy, req *request, f *found) (*release.Judge, error) {
 	j := &release.Judge{
+		Listed:  req.targets.Listed,
 		Bundles: req.bundles, Carried: req.carried, Tag: req.tag, Narrow: p.signer, Full: req.full, Cooldown: req.cooldown,
 		PlaceProof: bindings.PlaceMoment, Roots: plain(f.open),
 	}
@@ -245,8 +251,10 @@ func (c *Client) judge(p *Policy, req *request, f *found) (*release.Judge, error
 	called := p.path
 	switch {
 	case p.pinned != nil:
-		j.Policy = p.pinned.Pin(policy.Ids{})
+		t := p.pinned.Pin(policy.Ids{})
+		j.Policy = t.Knowing(req.targets.Facts(ctx, t.KeyTargets(), t.Content()))
 	case f.Found != nil:
+		req.targets.Inform(ctx, f.Found)
 		j.Policy, j.Watch, called = f.Trusted(), f.Watch, p.repo.String()
 		if f.unbound != nil {
 			j.Policy = f.unbound
@@ -259,6 +267,18 @@ func (c *Client) judge(p *Policy, req *request, f *found) (*release.Judge, error
 	var err error
 	j.Keys, err = find.Keys(j.Policy, called)
 	return j, err
+}
+
+// targets returns what asks the trust roots that the rules of a policy name, or the user.
+func (c *Client) targets(ctx context.Context, p *Policy) *find.Targets {
+	q := &find.Query{Repository: p.repo, Trust: c.trust(), Offline: c.Offline, Carried: p.carried()}
+	if q.Carried != nil {
+		q.Moment = c.AsOf
+	}
+	if p.byName {
+		return c.finder(ctx).TargetsOf(q)
+	}
+	return c.finder(ctx).Targets(q)
 }
 
 // plain adapts what opens roots to what a judge wants of them.

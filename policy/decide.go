@@ -146,10 +146,25 @@ func (t *Trusted) Decide(req Request, ev Evidence) Decision {
 // known. It never allows.
 func (t *Trusted) Precheck(req Request, c Claims) (Decision, bool) {
 	d := t.decide(req, &c, nil)
-	if d.Permitted || d.Reason == "" || d.Reason.Class() == ClassStale {
+	if d.Permitted || d.Reason == "" || d.Reason.Class() == ClassStale || d.Open() {
 		return Decision{}, false
 	}
 	return d, true
+}
+
+// Open reports whether the decision says neither yes nor no because a trust root gave no answer
+// from which a rule takes keys (SPEC 5.12).
+func (d Decision) Open() bool { return d.Reason == TrustRootMissing || d.Reason == TrustRootInvalid }
+
+// WithoutKey judges what evidence claims whose key nothing at hand knows. The decision is open
+// if a trust root might, and says else why no rule takes it. It never allows.
+func (t *Trusted) WithoutKey(req Request, c Claims) Decision {
+	c.Signer = Identity{Kind: KindKey}
+	d := t.decide(req, &c, nil)
+	if d.Permitted {
+		return Decision{Reason: Internal, Detail: "a signature by no key was allowed"}
+	}
+	return d
 }
 
 // DecideAdopted judges an artifact without evidence, by the policy's
@@ -235,7 +250,7 @@ func (t *Trusted) decide(req Request, c *Claims, v *Verification) Decision {
 	}
 	d.Tag = first(tags)
 	if t.flags != nil {
-		return t.flags.decide(d, c, v)
+		return t.flags.decide(d, req, c, v)
 	}
 	// Every spelling counts here: asking for another one is no way around.
 	if d.Reason, d.Detail = t.yanked(req, c); d.Reason != "" {
@@ -243,24 +258,36 @@ func (t *Trusted) decide(req Request, c *Claims, v *Verification) Decision {
 	}
 
 	var match *Rule
+	var unknown *Decision
 	var revoked string
 	for i := range f.Rules {
 		r := &f.Rules[i]
-		res := RuleResult{Rule: r.Name, Mismatches: t.match(r, req, c, v)}
+		ms, open := t.match(r, req, c, v)
+		res := RuleResult{Rule: r.Name, Mismatches: ms}
 		if req.asking != nil {
 			res.ask(req.asking, r)
 		}
 		d.Rules = append(d.Rules, res)
-		if len(res.Mismatches) > 0 || match != nil {
+		undecided := open != "" && len(res.Mismatches) == 1
+		if len(res.Mismatches) > 0 && !undecided || match != nil {
 			continue
 		}
-		if why := t.revoked(r, c, v); why != "" {
+		switch why := t.revoked(r, c, v); {
+		case undecided && why == "" && unknown == nil:
+			m := res.Mismatches[0]
+			unknown = &Decision{Reason: open, Detail: fmt.Sprintf("rule %s: %s: %s", r.Name, m.Want, m.Got)}
+		case undecided:
+		case why != "":
 			revoked = why
-			continue
+		default:
+			match = r
 		}
-		match = r
 	}
 	switch {
+	case match == nil && unknown != nil && !t.expiredBy(v):
+		// Only a root that gave no answer could say whether the rule allows it.
+		d.Reason, d.Detail = unknown.Reason, unknown.Detail
+		return d
 	case match == nil && revoked != "":
 		d.Reason, d.Detail = RevokedSigner, revoked
 		return d
@@ -268,13 +295,12 @@ func (t *Trusted) decide(req Request, c *Claims, v *Verification) Decision {
 		d.Reason, d.Tag = RuleMismatch, t.nearestTag(&d, req, c)
 		return d
 	}
-	if v != nil {
-		if _, upper := v.Bounds(); upper.After(f.Expires) {
-			d.Reason, d.Detail = ExpiredAtRelease, fmt.Sprintf(
-				"signed %s, the policy expired %s", spelling.Stamp(upper), spelling.Stamp(f.Expires),
-			)
-			return d
-		}
+	if t.expiredBy(v) {
+		_, upper := v.Bounds()
+		d.Reason, d.Detail = ExpiredAtRelease, fmt.Sprintf(
+			"signed %s, the policy expired %s", spelling.Stamp(upper), spelling.Stamp(f.Expires),
+		)
+		return d
 	}
 	tags, _ = match.judged(req, c)
 	d.Tag = first(slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return !match.Tags.Match(tag) }))
@@ -286,6 +312,15 @@ func (t *Trusted) decide(req Request, c *Claims, v *Verification) Decision {
 		}
 	}
 	return t.permit(d, req, Allowed)
+}
+
+// expiredBy reports whether a trusted time is after the policy's expiry.
+func (t *Trusted) expiredBy(v *Verification) bool {
+	if v == nil {
+		return false
+	}
+	_, upper := v.Bounds()
+	return upper.After(t.file.Expires)
 }
 
 // permit is the one place that permits: what is left to judge is the age of the
@@ -314,9 +349,12 @@ func (t *Trusted) permit(d Decision, req Request, why Reason) Decision {
 	return d
 }
 
-func (f *FlagIdentity) decide(d Decision, c *Claims, v *Verification) Decision {
+func (f *FlagIdentity) decide(d Decision, req Request, c *Claims, v *Verification) Decision {
 	id := &c.Signer
 	var bad bool
+	if f.Target != nil || c.Target != nil {
+		return f.decideTarget(d, req, c)
+	}
 	if f.KeyID != "" {
 		bad = id.Kind != KindKey || id.Value != f.KeyID
 	} else {
@@ -349,6 +387,9 @@ func (t *Trusted) notes(r *Rule, c *Claims, v *Verification) []Note {
 	var out []Note
 	if v != nil && v.Logged && !v.Proven {
 		out = append(out, noteSetOnly)
+	}
+	if c.Target != nil {
+		return append(out, c.targetNote())
 	}
 	if v != nil && !v.Logged {
 		out = append(out, Note{

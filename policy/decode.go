@@ -70,6 +70,7 @@ func nearest(at map[string]Pos, path string) Pos {
 type decoder struct {
 	at       map[string]Pos
 	problems []Problem
+	urls     map[string]string // of trust roots
 }
 
 func (d *decoder) report(path string, reason Reason, hint, format string, args ...any) {

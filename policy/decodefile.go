@@ -267,7 +267,7 @@ func (d *decoder) maintainers(n *node, m *Maintainers) {
 		}
 		names[mem.Name] = true
 		mem.Identities = t.principals("identities")
-		mem.Keys = t.publicKeys("keys")
+		mem.Keys = t.memberKeys("keys")
 		if !t.has("identities") && !t.has("keys") {
 			t.missing("identities", "a member needs an identity or a key")
 		}
@@ -437,16 +437,28 @@ func (n *node) issuer(k string) string {
 	return s
 }
 
-func (n *node) publicKeys(k string) []Key {
+// memberKeys returns the keys of a member. A chain of versions is judged by the files alone, so
+// that no key comes from elsewhere.
+func (n *node) memberKeys(k string) []Key {
 	var out []Key
 	for i, v := range n.list(k, maxMembers) {
-		key := n.publicKey(item(k, i), v)
-		if key.ID != "" && slices.ContainsFunc(out, func(o Key) bool { return o.ID == key.ID }) {
-			n.d.report(n.key(item(k, i)), PolicyDuplicate, "", "the key stands twice")
+		if _, table := v.(map[string]any); table {
+			n.bad(item(k, i), "write the key itself, in PEM",
+				"a maintainer's key stands in the policy: one from a trust root can only release")
+			continue
 		}
-		out = append(out, key)
+		out = append(out, n.newKey(item(k, i), v, out))
 	}
 	return out
+}
+
+// newKey returns a key, and reports it if it is among those before it.
+func (n *node) newKey(k string, v any, before []Key) Key {
+	key := n.publicKey(k, v)
+	if key.ID != "" && slices.ContainsFunc(before, func(o Key) bool { return o.ID == key.ID }) {
+		n.d.report(n.key(k), PolicyDuplicate, "", "the key stands twice")
+	}
+	return key
 }
 
 func (n *node) publicKey(k string, v any) Key {

@@ -55,35 +55,16 @@ func (d *decoder) rule(n *node, repo Locator) Rule {
 	}
 
 	r.Identities = n.principals("identities")
-	r.Keys = n.publicKeys("keys")
+	r.Keys, r.RootKeys = n.ruleKeys("keys")
 	r.GitHubRelease = n.flag("github-release")
-	if n.has("github-release") && n.has("tag-prefix") {
-		n.conflict(
-			"tag-prefix", "leave it out", "a release of GitHub names its tag itself, which nothing is put before",
-		)
-	}
-	people := n.has("identities") || n.has("keys")
-	switch {
-	case n.has("workflow"):
-		if people || n.has("github-release") {
-			n.conflict(
-				"workflow", "write one rule for each",
-				"a rule names a workflow, or identities and keys, or github-release",
-			)
-		}
+	r.Target = n.target("tuf")
+	n.oneSigner()
+	if n.has("workflow") {
 		r.Workflow = d.workflow(n, repo, r.Refs.isZero())
 		if t := n.table("preflight"); t != nil {
 			r.Preflight = d.preflight(t)
 		}
-	case people && n.has("github-release"):
-		n.conflict(
-			"github-release", "write one rule for each",
-			"a rule names a workflow, or identities and keys, or github-release",
-		)
-	case !people && !n.has("github-release"):
-		n.missing("workflow", "a rule names a workflow, or identities and keys, or github-release = true")
-	}
-	if !n.has("workflow") {
+	} else {
 		for _, k := range onlyWorkflow {
 			if n.known = append(n.known, k); n.has(k) {
 				n.conflict(k, "", "goes with workflow only: such evidence does not carry it")
@@ -100,6 +81,43 @@ func (d *decoder) rule(n *node, repo Locator) Rule {
 	}
 	n.finish()
 	return r
+}
+
+// oneSigner demands exactly one kind of signer, and none of the keys that say nothing beside it.
+func (n *node) oneSigner() {
+	kinds := 0
+	for _, is := range []bool{
+		n.has("workflow"), n.has("identities") || n.has("keys"), n.has("github-release"), n.has("tuf"),
+	} {
+		kinds += btoi(is)
+	}
+	const one = "a rule names a workflow, or identities and keys, or github-release, or tuf"
+	switch at := "workflow"; {
+	case kinds == 0:
+		n.missing(at, one)
+	case kinds > 1:
+		for _, k := range []string{"tuf", "github-release", "workflow"} {
+			if n.has(k) {
+				at = k
+			}
+		}
+		n.conflict(at, "write one rule for each", one)
+	}
+	if n.has("github-release") && n.has("tag-prefix") {
+		n.conflict(
+			"tag-prefix", "leave it out", "a release of GitHub names its tag itself, which nothing is put before",
+		)
+	}
+	if n.has("tuf") {
+		for k, why := range map[string]string{
+			"tag-prefix": "the path of the target names the tag itself, which nothing is put before",
+			"set-only":   "what a root lists is in no log", "unlogged": "what a root lists is in no log",
+		} {
+			if n.has(k) {
+				n.conflict(k, "leave it out", "%s", why)
+			}
+		}
+	}
 }
 
 // oneOf returns the word at k, which must be one of words.

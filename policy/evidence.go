@@ -18,6 +18,12 @@ type Claims struct {
 	Tags          []string
 	TagSource     string // where Tags stand: "package URL", or another text for messages
 	GitHubRelease *GitHubRelease
+	// Target is what a trust root lists with the artifact's length and digests, instead of a
+	// signature: Signer is then nobody (SPEC 5.13). Version and Expires are of the metadata of the
+	// role that lists it.
+	Target        *RootTarget
+	TargetVersion int64
+	TargetExpires time.Time
 }
 
 // GitHubRelease is the predicate of GitHub's immutable-release attestations,

@@ -43,7 +43,7 @@ func (f *File) DemandsApprovals() bool {
 	return f != nil && slices.ContainsFunc(f.Rules, func(r Rule) bool { return r.Approvals != nil })
 }
 
-// Keys returns the keys that may release.
+// Keys returns the keys that may release and that the file itself holds.
 func (f *File) Keys() []Key {
 	if f == nil {
 		return nil
@@ -121,6 +121,9 @@ type Key struct {
 	// Algorithm is the one by which it signs, in the registry (SPEC 3.6); "" where only the
 	// digest was written.
 	Algorithm string
+	// From is the target of a trust root that the key is; zero for one that the policy itself
+	// names. Then PEM and ID are empty unless the policy says which key it is.
+	From RootTarget
 }
 
 // Rule is one [[release]] table: one way in which a release is allowed. A field
@@ -134,11 +137,13 @@ type Rule struct {
 	Since     time.Time // zero: no lower bound
 	Until     time.Time // zero: no upper bound
 
-	// Exactly one of Workflow, Identities with Keys, and GitHubRelease is set.
+	// Exactly one of Workflow, Identities with Keys and RootKeys, GitHubRelease, and Target is set.
 	Workflow      *Workflow
 	Identities    []Principal
 	Keys          []Key
+	RootKeys      []Key // that targets of trust roots are (SPEC 5.12)
 	GitHubRelease bool
+	Target        *RootTarget // by which a trust root lists the artifacts (SPEC 5.13)
 
 	SetOnly   bool // accept a promise of inclusion without a proof
 	Unlogged  bool // accept a time stamp without a log entry

@@ -10,17 +10,19 @@ import (
 	"github.com/repopolicy/repopolicy/internal/spelling"
 )
 
-// match returns every field in which rule r and the evidence differ (SPEC 5).
-func (t *Trusted) match(r *Rule, req Request, c *Claims, v *Verification) []Mismatch {
-	var ms []Mismatch
+// match returns every field in which rule r and the evidence differ (SPEC 5). The reason is set if
+// whether the first of them differs is what no trust root said (SPEC 5.12).
+func (t *Trusted) match(r *Rule, req Request, c *Claims, v *Verification) (ms []Mismatch, open Reason) {
 	tags, asked := r.judged(req, c)
 	switch {
+	case r.Target != nil || c.Target != nil:
+		ms = r.matchTarget(req, c)
 	case r.Workflow != nil:
 		ms = t.matchWorkflow(r, req, &c.Signer, tags)
 	case r.GitHubRelease:
 		ms = t.matchGitHubRelease(c)
 	default:
-		ms = matchPeople(r, &c.Signer)
+		ms, open = t.matchSigner(r, req, &c.Signer, v)
 	}
 	if m := r.tagMismatch(req, tags, asked); m != nil {
 		ms = append(ms, *m)
@@ -43,7 +45,7 @@ func (t *Trusted) match(r *Rule, req Request, c *Claims, v *Verification) []Mism
 	}
 	if v != nil {
 		ms = append(ms, r.matchTime(v)...)
-		if m := logMismatch(r.SetOnly, r.Unlogged, v); m != nil {
+		if m := logMismatch(r.SetOnly, r.Unlogged, v); m != nil && c.Target == nil { // what a root lists is in no log
 			ms = append(ms, *m)
 		}
 		// Approvals are of a release that was verified to be what it claims.
@@ -51,7 +53,7 @@ func (t *Trusted) match(r *Rule, req Request, c *Claims, v *Verification) []Mism
 			ms = append(ms, *m)
 		}
 	}
-	return ms
+	return ms, open
 }
 
 // matchTime compares the trusted times with since and until.
@@ -89,7 +91,24 @@ func logMismatch(setOnly, unlogged bool, v *Verification) *Mismatch {
 	return nil
 }
 
-// matchPeople compares an identity or key exactly.
+// matchSigner compares an identity or key exactly, a key also with those of trust roots. The reason
+// is set if the one mismatch is that a root could not be asked.
+func (t *Trusted) matchSigner(r *Rule, req Request, id *Identity, v *Verification) ([]Mismatch, Reason) {
+	ms := matchPeople(r, id)
+	if len(ms) == 0 || id.Kind != KindKey || len(r.RootKeys) == 0 {
+		return ms, ""
+	}
+	ok, near := t.matchRootKeys(r, req, id.Value, v)
+	switch {
+	case ok:
+		return nil, ""
+	case near.why.Kind == "differs":
+		return ms, "" // which names the others, too
+	}
+	return []Mismatch{near.why}, near.open
+}
+
+// matchPeople compares an identity or key exactly, with those that the policy itself names.
 func matchPeople(r *Rule, id *Identity) []Mismatch {
 	if id.Kind == KindKey {
 		if slices.ContainsFunc(r.Keys, func(k Key) bool { return k.ID == id.Value }) {
@@ -131,6 +150,12 @@ func (r *Rule) people() string {
 	}
 	for _, k := range r.Keys {
 		s = append(s, "key sha256:"+k.ID)
+	}
+	for _, k := range r.RootKeys {
+		s = append(s, "the key "+k.From.String())
+	}
+	if r.Target != nil {
+		s = append(s, "the target "+r.Target.String())
 	}
 	return strings.Join(s, ", ")
 }

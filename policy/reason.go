@@ -122,6 +122,7 @@ const (
 	ReleaseInvalid        Reason = "release-invalid"
 	NoArtifacts           Reason = "no-artifacts"
 	ArtifactMismatch      Reason = "artifact-mismatch"
+	TargetUnlisted        Reason = "target-unlisted"
 	ArtifactRead          Reason = "artifact-unreadable"
 	ArtifactMissing       Reason = "artifact-missing"
 	ArtifactChanged       Reason = "artifact-changed"
@@ -280,6 +281,10 @@ var reasonTable = []info{
 	{
 		ArtifactMismatch, ClassDeny, "the evidence is about other bytes: no signed digest is that of the artifact",
 		"download artifact and evidence again; if it stays, the artifact was changed",
+	},
+	{
+		TargetUnlisted, ClassDeny, "the trust root does not list the artifact",
+		"compare the path with what its role lists; it may have been removed, or not be released yet",
 	},
 	{ArtifactRead, ClassDeny, "the artifact could not be read", ""},
 	{

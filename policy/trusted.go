@@ -24,6 +24,12 @@ type Trusted struct {
 
 	// head is the newest version of the chain that the file is part of; nil without one.
 	head *File
+
+	// facts are what trust roots say of the targets that rules take keys from, by root and path.
+	// history and number say which versions of the chain come after the one that judges.
+	facts   map[RootTarget]RootFact
+	history *keyHistory
+	number  int
 }
 
 // Pin returns the policy as trusted because the user named this very file. Such
@@ -59,6 +65,9 @@ func (d *Document) Bound(ids Ids, label GenesisLabel, before []*Document) *Trust
 func (t *Trusted) Earlier(d *Document, ids Ids) *Trusted {
 	v := *t
 	v.file, v.ids, v.digest = &d.file, ids, d.Digest()
+	if v.history != nil {
+		v.number = v.history.at[&d.file]
+	}
 	return &v
 }
 
@@ -84,7 +93,7 @@ func (t *Trusted) Strict() *Trusted {
 }
 
 // FlagIdentity is a signer named on the command line instead of by a policy.
-// Either Identity and one of Issuer and NoIssuer are set, or KeyID.
+// Either Identity and one of Issuer and NoIssuer are set, or KeyID, or Target.
 type FlagIdentity struct {
 	Identity string // exact subject alternative name
 	Issuer   string // exact OIDC issuer
@@ -92,14 +101,20 @@ type FlagIdentity struct {
 	KeyID    string // hex SHA-256 of the DER SubjectPublicKeyInfo
 	SetOnly  bool   // accept a promise of inclusion without a proof
 	Unlogged bool   // accept evidence without a log entry
+	// Target is what a trust root has to list, in whichever role, in place of a signer. Without a
+	// path that is the name of the artifact.
+	Target *RootTarget
 }
 
 // Trusted returns a policy that allows everything that the one signer
 // signed: what cosign verify-blob does with its identity flags.
 func (f FlagIdentity) Trusted() (*Trusted, error) {
+	if f.Target != nil && f.Target.Root != "" && f == (FlagIdentity{Target: f.Target}) {
+		return &Trusted{genesis: GenesisFlags, flags: &f}, nil
+	}
 	if (f.Identity == "") != (f.Issuer == "" && !f.NoIssuer) || f.NoIssuer && f.Issuer != "" ||
-		(f.Identity == "") == (f.KeyID == "") {
-		return nil, errors.New("name an identity and its issuer, or a key")
+		(f.Identity == "") == (f.KeyID == "") || f.Target != nil {
+		return nil, errors.New("name an identity and its issuer, or a key, or what a trust root lists")
 	}
 	return &Trusted{genesis: GenesisFlags, flags: &f}, nil
 }
@@ -168,8 +183,18 @@ func (t *Trusted) AcceptsUnlogged() bool {
 // verifying.
 func (t *Trusted) DemandsApprovals() bool { return t.Content().DemandsApprovals() }
 
-// Keys returns the keys that may release.
-func (t *Trusted) Keys() []Key { return t.Content().Keys() }
+// Keys returns the keys that may release, with those that trust roots are known to have listed
+// for that (SPEC 5.12), whether they still count or not.
+func (t *Trusted) Keys() []Key {
+	out := t.Content().Keys()
+	if t == nil || t.file == nil {
+		return out
+	}
+	return t.withRootKeys(out, t.file)
+}
+
+// KeysOf returns [Trusted.Keys] of a version of the chain.
+func (t *Trusted) KeysOf(f *File) []Key { return t.withRootKeys(f.Keys(), f) }
 
 // ApprovalKeys returns the keys with which approvals may be signed.
 func (t *Trusted) ApprovalKeys() []Key { return t.Content().ApprovalKeys() }

@@ -47,6 +47,9 @@ const (
 	besideTargetsDir  = "beside/targets/"
 	evidenceDir       = "evidence/"
 	logsDir           = "logs/"
+	rootsDir          = "roots/"
+	rootMetadata      = "metadata"
+	rootTargets       = "targets"
 	maxAboutSize      = 64 << 10
 )
 
@@ -63,6 +66,8 @@ type Bundle struct {
 	Metadata, Targets map[string][]byte
 	// BesideMetadata and BesideTargets are that of the root beside it.
 	BesideMetadata, BesideTargets map[string][]byte
+	// Roots are the TUF repositories of the roots that rules name, by [RootName].
+	Roots map[string]Root
 	// Answer is what the directory answered, nil without one.
 	Answer []byte
 	// Pages are those of the answer, by name.
@@ -73,9 +78,29 @@ type Bundle struct {
 	Logs map[string][]byte
 }
 
+// Root is a TUF repository: its files by their names there.
+type Root struct{ Metadata, Targets map[string][]byte }
+
+// publicGood is the one root that has a name in a policy.
+const publicGood = "public-good"
+
+// RootName returns how the files of a root are called that a rule names: the digest of its first
+// metadata, or public-good.
+func RootName(root string) string { return strings.TrimPrefix(root, "sha256:") }
+
+// Root returns where the files of a root are kept.
+func (b *Bundle) Root(name string) Root {
+	r, ok := b.Roots[name]
+	if !ok {
+		r = Root{map[string][]byte{}, map[string][]byte{}}
+		b.Roots[name] = r
+	}
+	return r
+}
+
 // New returns a bundle without content.
 func New() *Bundle {
-	b := &Bundle{}
+	b := &Bundle{Roots: map[string]Root{}}
 	for _, files := range []*map[string][]byte{
 		&b.Files, &b.Pages, &b.Metadata, &b.Targets, &b.BesideMetadata, &b.BesideTargets, &b.Evidence, &b.Logs,
 	} {
@@ -142,11 +167,16 @@ func (b *Bundle) Encode() ([]byte, error) {
 }
 
 func (b *Bundle) dirs() map[string]map[string][]byte {
-	return map[string]map[string][]byte{
+	out := map[string]map[string][]byte{
 		filesDir: b.Files, pagesDir: b.Pages, metadataDir: b.Metadata, targetsDir: b.Targets,
 		besideMetadataDir: b.BesideMetadata, besideTargetsDir: b.BesideTargets, evidenceDir: b.Evidence,
 		logsDir: b.Logs,
 	}
+	for name, r := range b.Roots {
+		out[rootsDir+name+"/"+rootMetadata+"/"] = r.Metadata
+		out[rootsDir+name+"/"+rootTargets+"/"] = r.Targets
+	}
+	return out
 }
 
 // Parse reads a file. Anything but regular files with plain relative names, a name
@@ -262,13 +292,33 @@ func (b *Bundle) take(name string, content []byte) error {
 		b.Answer = content
 		return nil
 	}
+	if rest, ok := strings.CutPrefix(name, rootsDir); ok {
+		return b.takeRoot(rest, content)
+	}
 	for dir, files := range b.dirs() {
 		if rest, ok := strings.CutPrefix(name, dir); ok {
 			files[rest] = content
 			return nil
 		}
 	}
-	return errors.New("not a place of this format")
+	return errPlace
+}
+
+var errPlace = errors.New("not a place of this format")
+
+// takeRoot puts a file of a root that a rule names where it belongs.
+func (b *Bundle) takeRoot(name string, content []byte) error {
+	root, rest, _ := strings.Cut(name, "/")
+	kind, file, _ := strings.Cut(rest, "/")
+	if root != publicGood && !spelling.IsHash(root) || file == "" || kind != rootMetadata && kind != rootTargets {
+		return errPlace
+	}
+	files := b.Root(root).Metadata
+	if kind == rootTargets {
+		files = b.Root(root).Targets
+	}
+	files[file] = content
+	return nil
 }
 
 func (b *Bundle) about(content []byte) error {

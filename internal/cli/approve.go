@@ -122,6 +122,7 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	if err := f.Usable(a.Now()); err != nil {
 		return err
 	}
+	a.Finder().Inform(ctx, f)
 	want, err := a.approvable(ctx, o, f, artifacts)
 	if err != nil {
 		return err

@@ -213,7 +213,7 @@ func (q *question) name(args []string) error {
 		if q.tag == "" {
 			q.tag = a.Tag
 		}
-		if q.repo == "" && !o.policy.Given && !o.identity.Given {
+		if q.repo == "" && !o.policy.Given && !o.identity.Given && !o.tuf.Given {
 			q.repo = a.Repository.String()
 		}
 	}
@@ -242,11 +242,11 @@ func (q *question) check(args []string) error {
 			"--require, --max-age, --pin, --lock, --from, --scan, --witness-policy and --fail-on-alarm are about the policy "+
 				"that --repo finds",
 		)
-	case !o.policy.Given && q.repo == "" && !o.identity.Given:
+	case !o.policy.Given && q.repo == "" && !o.identity.Given && !o.tuf.Given:
 		return &policy.Fault{
 			Reason: policy.Usage, Text: "nothing to judge by",
-			Hint: "name the repository with --repo, a policy with --policy FILE, or one signer with --certificate-identity " +
-				"and --certificate-oidc-issuer",
+			Hint: "name the repository with --repo, a policy with --policy FILE, one signer with --certificate-identity " +
+				"and --certificate-oidc-issuer, or a root of trust.toml with --tuf",
 		}
 	case len(args) > 0 && o.format.Value == "vsa" && !o.policy.Given && q.repo == "":
 		return withoutPolicy()
@@ -256,7 +256,38 @@ func (q *question) check(args []string) error {
 			return err
 		}
 	}
+	if err := q.checkTUF(args); err != nil {
+		return err
+	}
 	return command.CheckFolders(&o.published.download)
+}
+
+// checkTUF refuses flags that say nothing beside --tuf: what a root lists it lists now, of no tag.
+func (q *question) checkTUF(args []string) error {
+	o := q.options
+	no := func(format string, args ...any) error { return policy.Faultf(policy.Usage, format, args...) }
+	switch {
+	case !o.tuf.Given && o.target.Given:
+		return no("--target is the path under which the root of --tuf lists the file")
+	case !o.tuf.Given:
+		return nil
+	case o.policy.Given || q.repo != "" || o.identity.Given:
+		return no("--tuf judges by a root alone: a policy, a repository and a signer contradict it")
+	case len(o.bundles) > 0 || o.airgap.Given:
+		return no("--tuf judges by a root alone: no evidence from elsewhere is looked at")
+	case len(o.TrustedRoots) > 0 || o.TrustRoot.Given:
+		return no("--tuf names the root: --trusted-root and --trust-root contradict it")
+	case o.asOf.Given || o.cooldown.Given:
+		return no("--tuf: a root says what it lists now, and not since when: --as-of and --cooldown contradict it")
+	case o.tag.Given || slices.ContainsFunc(args, fetch.IsURL):
+		return &policy.Fault{
+			Reason: policy.Usage, Text: "--tuf: what a root lists names no tag",
+			Hint: "leave out --tag; download a release's files first",
+		}
+	case o.target.Given && len(args) != 1:
+		return no("--target is the path of one file, here are %d", len(args))
+	}
+	return nil
 }
 
 // checkUnbound refuses an --unbound that cannot be meant.
@@ -373,6 +404,8 @@ func (q *question) policy(ctx context.Context) (p *repopolicy.Policy, err error)
 		p, err = q.client.Pinned(ctx, o.policy.Value, q.pinned)
 	case q.repo != "":
 		p, err = q.client.Find(ctx, q.repo, q.found...)
+	case o.tuf.Given:
+		return q.client.Root(ctx, o.tuf.Value, o.target.Value)
 	default:
 		return q.client.Signer(o.identity.Value, o.issuer.Value)
 	}
@@ -458,7 +491,7 @@ func (q *question) summary(p *repopolicy.Policy) *report.Summary {
 	s := &report.Summary{
 		AsOf: q.asOf, Roots: k.Roots, Demanded: k.Demanded, Offline: q.client.Offline, Tag: q.tag, Unknown: k.Unknown,
 		Alarms:   k.Alarms,
-		Identity: o.identity.Value, Issuer: o.issuer.Value,
+		Identity: o.identity.Value, Issuer: o.issuer.Value, TUF: o.tuf.Value, Target: o.target.Value,
 	}
 	if q.cooldown != 0 {
 		s.Cooldown = q.cooldown.String()

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -34,6 +35,7 @@ func (a *app) showCommand() *cobra.Command {
 			}
 			vs := f.Versions()
 			a.describe(f)
+			a.rootKeys(cmd.Context(), f, a.Err, "  key        ")
 			a.Out.Text(string(vs[len(vs)-1].Document.Text()))
 			return nil
 		},
@@ -110,6 +112,14 @@ func (a *app) describe(f *find.Found) {
 	a.howFound(p)
 	for _, n := range f.Resolution.Chain.Remarks() {
 		a.Err.Line("  note       %s", n.Text)
+	}
+}
+
+// rootKeys says what became of the targets of trust roots that rules take keys from.
+func (a *app) rootKeys(ctx context.Context, f *find.Found, to *report.Printer, head string) {
+	a.Finder().Inform(ctx, f)
+	for _, line := range f.RootKeys() {
+		to.Line("%s%s", head, line)
 	}
 }
 

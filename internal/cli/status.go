@@ -41,6 +41,7 @@ version that is not bound yet, or if a binding has no place proof yet.`,
 			if p := report.SummaryOfFound(v.Found); p != nil {
 				a.Out.Line("in force    version %d, expires %s, genesis %s, completeness %s", p.Version,
 					p.Expires.Format(time.DateOnly), p.Genesis, p.Completeness)
+				a.rootKeys(cmd.Context(), v.Found, a.Out, "key         ")
 				if p.Statement == "sha256:"+spelling.Sum(v.statement) {
 					a.Out.Line("committed   version %d, the same", p.Version)
 					return nil

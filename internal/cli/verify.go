@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -26,7 +27,7 @@ type verifyOptions struct {
 	published                           publishedOptions
 	policy, tag, asOf, identity, issuer command.Once
 	report, cooldown, airgap, name      command.Once
-	unbound                             command.Once
+	unbound, tuf, target                command.Once
 	bundles, sideFiles                  []string
 	quiet, ignoreMissing                bool
 	format                              command.Format
@@ -52,15 +53,17 @@ attestations, and for a wheel at PyPI. The URL of a release names repository and
 
 The exit code is 0 if every artifact is allowed, 1 if one is denied; the others
 are explained in docs/errors.md. Without --policy, --certificate-identity and
---certificate-oidc-issuer name the one signer to accept, as with cosign. The forms
-of output are described in docs/formats.md.`,
+--certificate-oidc-issuer name the one signer to accept, as with cosign; or --tuf names a
+root of trust.toml that has to list each file now, under its name. The forms of output are
+described in docs/formats.md.`,
 		Example: `  repopolicy verify https://github.com/acme/widget/releases/tag/v1.2.3
   repopolicy verify -R acme/widget --tag v1.2.3 widget_1.2.3.tar.gz
   repopolicy verify -R acme/widget oci://ghcr.io/acme/widget:v1.2.3
   repopolicy verify --policy policy.toml --tag v1.2.3 widget_1.2.3.tar.gz
   repopolicy verify --policy policy.toml SHA256SUMS
   repopolicy verify --certificate-identity alice@example.com \
-      --certificate-oidc-issuer https://accounts.google.com widget.tar.gz`,
+      --certificate-oidc-issuer https://accounts.google.com widget.tar.gz
+  repopolicy verify --tuf acme --target widget/v1.2.3/widget.tar.gz widget.tar.gz`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.verify(cmd.Context(), o, args, false) },
 	}
 	o.flags(cmd)
@@ -86,6 +89,7 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	o.policy.Kind, o.asOf.Kind, o.identity.Kind = "FILE", "RFC3339", "IDENTITY"
 	o.issuer.Kind, o.Git.Kind, o.report.Kind, o.cooldown.Kind = "URL", "DIR", "FILE", "DURATION"
+	o.tuf.Kind, o.target.Kind = "NAME", "PATH"
 	o.format.Allowed = []string{"text", "json", "sarif", "github", "vsa"}
 	o.published.download.Kind = "DIR"
 	o.Lookup.Flags(cmd)
@@ -105,6 +109,8 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 	)
 	f.Var(&o.cooldown, "cooldown", "refuse releases that were signed less than this long ago, such as 72h")
 	f.Var(&o.asOf, "as-of", "judge as of this moment instead of now")
+	f.Var(&o.tuf, "tuf", "let pass what this root of trust.toml, or public-good, lists now by TUF: its length and all digests")
+	f.Var(&o.target, "target", "the path under which the root of --tuf lists the one file; by default its name")
 	f.Var(&o.identity, "certificate-identity", "demand this signer: exact e-mail address or URI")
 	f.Var(&o.issuer, "certificate-oidc-issuer", "demand this OIDC issuer")
 	f.Var(&o.format, "format", "form of the output")
@@ -287,6 +293,9 @@ func (a *app) criteria(s *report.Summary, n int) {
 	}
 	if s.Identity != "" {
 		a.Err.Line("  signer     %s by %s", s.Identity, s.Issuer)
+	}
+	if s.TUF != "" {
+		a.Err.Line("  listed by  %s, as %s", s.TUF, cmp.Or(s.Target, "the files are called"))
 	}
 	if s.Demanded > 0 {
 		a.Err.Line("  trust      %d of %s, each alone", s.Demanded, strings.Join(s.Roots, ", "))

@@ -97,6 +97,8 @@ type Query struct {
 	// Record and RecordBeside are called with the files of the trust root, and of the root
 	// beside it.
 	Record, RecordBeside func(target bool, name string, data []byte)
+	// RecordTargets is called with the files of the roots that rules name, by their names there.
+	RecordTargets func(root string, target bool, name string, data []byte)
 }
 
 // Found is a repository's policy with what it was found from.
@@ -113,6 +115,7 @@ type Found struct {
 
 	query   *Query
 	answers []bindings.File // of directories, that a registry has beside the files
+	facts   []policy.RootFact
 }
 
 // Machine is what a program knows of the machine that it runs on.

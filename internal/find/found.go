@@ -16,7 +16,31 @@ import (
 )
 
 // Trusted returns the policy to judge by.
-func (f *Found) Trusted() *chain.Trusted { return f.Resolution.Chain.Trusted(f.Demand) }
+func (f *Found) Trusted() *chain.Trusted {
+	return f.Resolution.Chain.Trusted(f.Demand).Knowing(f.facts)
+}
+
+// Know lets the policy judge by what trust roots say of the targets that its rules take keys from.
+func (f *Found) Know(facts []policy.RootFact) { f.facts = facts }
+
+// RootKeys says of each target that the rules take a key from what became of it, a line each.
+func (f *Found) RootKeys() (out []string) {
+	for i, t := range f.Trusted().KeyTargets() {
+		line := t.String() + ": not asked"
+		if i < len(f.facts) {
+			state, id, why := f.facts[i].State()
+			line = t.String() + ": " + state
+			if id != "" {
+				line += ", sha256:" + id
+			}
+			if why != "" {
+				line += ", " + why
+			}
+		}
+		out = append(out, line)
+	}
+	return out
+}
 
 // Versions returns the versions of the policy, the first one first.
 func (f *Found) Versions() []chain.Version { return f.Resolution.Chain.Versions() }

@@ -117,6 +117,7 @@ func (g *Gate) Find(ctx context.Context, q *find.Query) (*find.Found, error) {
 		return nil, err
 	}
 	f.Demand.Strict = true
+	g.Finder.Inform(ctx, f)
 	return f, nil
 }
 

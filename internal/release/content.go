@@ -27,6 +27,7 @@ type content struct {
 	failed  *Failure // a failed or contradictory reading stays one
 	seen    *seen    // the file as it was read
 	first   string   // hex SHA-256 of an earlier reading that decided nothing; "" without one
+	size    int64    // bytes, of the reading that gave the first digests
 }
 
 // seen tells a file that was read from another one under its path.
@@ -97,7 +98,7 @@ func (c *content) readFile(ctx context.Context, path string, algs []string) erro
 	if !slices.Contains(algs, "sha256") {
 		algs = append(algs, "sha256")
 	}
-	digests, err := digestOf(ctxReader{ctx, f}, algs)
+	digests, size, err := digestOf(ctxReader{ctx, f}, algs)
 	if err != nil {
 		return err
 	}
@@ -114,7 +115,7 @@ func (c *content) readFile(ctx context.Context, path string, algs []string) erro
 		return failf(policy.ArtifactChanged, "%s was not the same each time that it was read", path)
 	}
 	c.add(digests)
-	c.seen = now
+	c.seen, c.size = now, size
 	return nil
 }
 
@@ -124,7 +125,7 @@ func (c *content) readPlace(ctx context.Context, p Place, name string) error {
 	if err != nil {
 		return failure(err, policy.ReleaseUnreachable)
 	}
-	digests, err := digestOf(ctxReader{ctx, r}, allHashes)
+	digests, size, err := digestOf(ctxReader{ctx, r}, allHashes)
 	if e := r.Close(); err == nil {
 		err = e
 	}
@@ -135,6 +136,7 @@ func (c *content) readPlace(ctx context.Context, p Place, name string) error {
 		return failf(policy.ArtifactChanged, "%s was not the same each time that it was fetched", p.URL(name))
 	}
 	c.add(digests)
+	c.size = size
 	return nil
 }
 
@@ -188,7 +190,7 @@ func (r ctxReader) Read(p []byte) (int, error) {
 // buffers are what artifacts are read through.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }}
 
-func digestOf(r io.Reader, algs []string) ([]policy.Digest, error) {
+func digestOf(r io.Reader, algs []string) (_ []policy.Digest, size int64, err error) {
 	var hs []hash.Hash
 	var ws []io.Writer
 	for _, a := range algs {
@@ -201,14 +203,21 @@ func digestOf(r io.Reader, algs []string) ([]policy.Digest, error) {
 	}
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
-	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, *buf); err != nil {
-		return nil, err
+	if size, err = io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, *buf); err != nil {
+		return nil, 0, err
 	}
 	out := make([]policy.Digest, len(algs))
 	for i, a := range algs {
 		out[i] = policy.Digest{Alg: a, Hex: hex.EncodeToString(hs[i].Sum(nil))}
 	}
-	return out, nil
+	return out, size, nil
+}
+
+// length returns how long the content is that has the artifact's digests. It must have been read.
+func (a *Artifact) length() int64 {
+	a.content.mu.Lock()
+	defer a.content.mu.Unlock()
+	return a.content.size
 }
 
 // Digests returns the digests of a regular file in the algorithms asked for, and

@@ -34,6 +34,8 @@ type Policy interface {
 	DemandsApprovals() bool
 	Keys() []policy.Key
 	ApprovalKeys() []policy.Key
+	WithoutKey(policy.Request, policy.Claims) policy.Decision
+	Targets(name, tag string) ([]policy.Claims, string)
 }
 
 // Judge judges artifacts under one policy. Fill in the fields, then call Run
@@ -71,6 +73,9 @@ type Judge struct {
 	Cooldown time.Duration
 	Now      time.Time
 	Skew     time.Duration
+	// Listed returns what a trust root says now of a target, nil if it lists none. It may be called
+	// from several goroutines, and is nil where no root can be asked.
+	Listed func(ctx context.Context, want policy.RootTarget) (*Listed, error)
 	// Watch knows what else was seen of the trusted root; nil for nothing.
 	Watch Watch
 	// Progress, if set, is called with the number of artifacts judged so far.
@@ -117,7 +122,12 @@ type Evidence struct {
 	Signer    policy.Identity
 	MediaType string
 	Predicate string // predicate type; "" for a message signature
+	// Target is what a trust root lists, instead of a signature; nil for evidence of another kind.
+	// ByRoot says whether it does, with these digests.
+	Target *policy.Claims
+	ByRoot bool
 
+	open  bool // a trust root gave no answer, which might allow it
 	stage stage
 	among bool // one of many, most of which are about something else
 }
@@ -295,12 +305,22 @@ func (j *Judge) refuse(ctx context.Context, a *Artifact) *Failure {
 // the checksum files around it are read only if that does not do, and others asked only if
 // neither does.
 func (j *Judge) search(ctx context.Context, res *Result) *Failure {
-	for _, attempts := range j.rounds(res.Artifact) {
+	targets, why := j.targets(res.Artifact)
+	rounds := j.rounds(res.Artifact)
+	if j.by().Genesis() == policy.GenesisFlags && (len(targets) > 0 || why != "") {
+		rounds = nil // no signature was asked for
+	}
+	for _, attempts := range rounds {
 		if f := j.round(ctx, res, attempts(ctx, res)); f != nil {
 			return f
 		}
 		if res.Evidence != nil && res.Evidence.stage >= stagePermitted {
 			break
+		}
+	}
+	if res.Evidence == nil || res.Evidence.stage < stagePermitted {
+		if f := j.listedBy(ctx, res, targets, why); f != nil {
+			return f
 		}
 	}
 	if ctx.Err() != nil { // whatever was found by then is no verdict
@@ -402,7 +422,7 @@ func (j *Judge) round(ctx context.Context, res *Result, attempts []attempt) *Fai
 // among the others. Of a collection, what is about something else is no news.
 func (r *Result) keep(ev *Evidence) {
 	reason := ev.Decision.Reason
-	if (reason == policy.EvidenceUnreachable || reason == policy.BudgetExceeded) && r.unreached == nil {
+	if (ev.open || reason == policy.EvidenceUnreachable || reason == policy.BudgetExceeded) && r.unreached == nil {
 		r.unreached = ev
 	}
 	if r.Evidence == nil || ev.stage > r.Evidence.stage {
@@ -549,10 +569,41 @@ func (j *Judge) try(ctx context.Context, at attempt, a *Artifact, digests []poli
 			}
 		}
 	}
+	return j.withoutKey(ev, t, matches)
+}
+
+// withoutKey says of a signature by a bare key that no key at hand verifies whether a trust root
+// that gave no answer may have the key, and else why no rule takes it.
+func (j *Judge) withoutKey(ev *Evidence, t trial, matches []matched) *Evidence {
+	if t.c.Bundle.Signer().Kind != policy.KindKey || ev.stage >= stageDecide {
+		return ev
+	}
+	why := "signed with a bare key, and the policy names none"
+	for _, m := range matches {
+		req := j.request(t.a, t.names(m), t.digests)
+		req.Approvals = t.approvals
+		d := j.by().WithoutKey(req, m.claims)
+		if d.Open() {
+			ev.open = true
+			return ev.fail(stageClaims, &Failure{d.Reason, d.Detail})
+		}
+		if n, ok := d.Nearest(); ok && len(n.Mismatches) == 1 && n.Mismatches[0].Kind == "missing" {
+			x := n.Mismatches[0]
+			why = fmt.Sprintf("rule %s wants %s; %s", n.Rule, x.Want, x.Got)
+		}
+	}
 	if ev.Decision.Reason == "" {
-		return ev.fail(stageClaims, failf(policy.KeyUntrusted, "signed with a bare key, and the policy names none"))
+		return ev.fail(stageClaims, failf(policy.KeyUntrusted, "%s", why))
 	}
 	return ev
+}
+
+// names returns the names of the artifact by one reading.
+func (t *trial) names(m matched) []string {
+	if t.via != nil {
+		return append(slices.Clone(m.names), t.a.Name)
+	}
+	return m.names
 }
 
 func newEvidence(at attempt) *Evidence {
@@ -583,7 +634,7 @@ func (ev *Evidence) describe(b *sigstore.Bundle) {
 // improve takes the outcome of a reading that came farther than those before it.
 func (ev *Evidence) improve(one Evidence) {
 	if one.stage > ev.stage || ev.Decision.Reason == "" {
-		ev.stage, ev.Decision, ev.Verified = one.stage, one.Decision, one.Verified
+		ev.stage, ev.Decision, ev.Verified, ev.open = one.stage, one.Decision, one.Verified, one.open
 		ev.Signer, ev.Name = one.Signer, one.Name
 	}
 }
@@ -645,11 +696,11 @@ func (j *Judge) read(ctx context.Context, t trial, m matched, key *sigstore.Key)
 	if key != nil {
 		claims.Signer.Value = key.ID()
 	}
-	names, called := m.names, m.signed
+	called := m.signed
 	if t.via != nil {
-		names, called = append(slices.Clone(names), t.a.Name), t.via.Name
+		called = t.via.Name
 	}
-	req := j.request(t.a, names, t.digests)
+	req := j.request(t.a, t.names(m), t.digests)
 	req.Approvals = t.approvals
 	ev := j.one(ctx, t.c, t.a, m.digest, key, claims, req)
 	ev.Signer, ev.Name = claims.Signer, called
@@ -706,6 +757,7 @@ func (j *Judge) one(
 	default:
 		ev.stage = stageDecide
 	}
+	ev.open = ev.Decision.Open()
 	j.watch(ctx, v, &ev)
 	return ev
 }

@@ -218,7 +218,11 @@ func JobSummary(r *Report, total string) string {
 		fmt.Fprintf(&b, "**No policy** is bound to %s, genesis %s, completeness %s: nobody says who may release it.\n\n",
 			Code(u.Repository), Code(u.Genesis), Code(u.Completeness))
 	} else {
-		fmt.Fprintf(&b, "No policy was consulted; the signer demanded is %s.\n\n", Code(r.Criteria.Identity))
+		demanded := "the signer demanded is " + Code(r.Criteria.Identity)
+		if r.Criteria.TUF != "" {
+			demanded = "the trust root that has to list the files is " + Code(r.Criteria.TUF)
+		}
+		fmt.Fprintf(&b, "No policy was consulted; %s.\n\n", demanded)
 	}
 	b.WriteString("| verdict | artifact | reason | rule | tag | signer |\n|---|---|---|---|---|---|\n")
 	order := make([]*Artifact, len(r.Artifacts))
@@ -232,6 +236,9 @@ func JobSummary(r *Report, total string) string {
 			signer = Code(ev.Signer.Identity)
 			if !ev.Verified {
 				signer = "claims " + signer
+			}
+			if t := ev.Target; t != nil {
+				signer = "none; " + Code(strings.TrimSpace(t.Root+" "+t.Role))
 			}
 		}
 		reason := x.Reason.Text()

@@ -22,6 +22,8 @@ type Summary struct {
 	Cooldown string          `json:"cooldown,omitempty"`
 	Identity string          `json:"certificate_identity,omitempty"`
 	Issuer   string          `json:"certificate_oidc_issuer,omitempty"`
+	TUF      string          `json:"tuf,omitempty"`    // root that has to list what is judged
+	Target   string          `json:"target,omitempty"` // as which it has to
 	Roots    []string        `json:"trusted_roots"`
 	Demanded int             `json:"trusted_roots_demanded,omitempty"` // how many of them have to allow, if not one
 	Offline  bool            `json:"offline"`
@@ -125,6 +127,16 @@ type Evidence struct {
 	Root      string     `json:"trusted_root,omitempty"`
 	Times     []Time     `json:"times,omitempty"`
 	Log       []LogEntry `json:"log,omitempty"`
+	Target    *Target    `json:"target,omitempty"` // that a trust root lists, in place of a signer
+}
+
+// Target is what a trust root lists: of evidence that is not verified, what it had to list.
+type Target struct {
+	Root    string     `json:"root"`
+	Path    string     `json:"path"`
+	Role    string     `json:"role,omitempty"`
+	Version int64      `json:"version,omitempty"` // of the role's metadata
+	Expires *time.Time `json:"expires,omitempty"`
 }
 
 type Signer struct {
@@ -336,6 +348,13 @@ func newEvidence(ev *repopolicy.Evidence) *Evidence {
 	for _, e := range ev.Log {
 		out.Log = append(out.Log, newLogEntry(e))
 	}
+	if t := ev.Target; t.Root != "" {
+		out.Target = &Target{Root: t.Root, Path: t.Path, Role: t.Role, Version: ev.TargetVersion}
+		if ev.Verified {
+			at := ev.TargetExpires.UTC()
+			out.Target.Expires = &at
+		}
+	}
 	return out
 }
 
@@ -479,6 +498,10 @@ func (p *Printer) evidence(ev *Evidence, field func(string, string, ...any)) {
 		path += ", which signs " + ev.Via
 	}
 	field("evidence", "%s", path)
+	if t := ev.Target; t != nil {
+		p.target(t, ev.Verified, field)
+		return
+	}
 	field("signed as", "%s", ev.Name)
 	who := "signed by"
 	if !ev.Verified {
@@ -519,6 +542,15 @@ func (p *Printer) evidence(ev *Evidence, field func(string, string, ...any)) {
 	if !ev.Verified {
 		field("", "%s", "the evidence's own words: no signature vouches for them")
 	}
+}
+
+// target says which trust root lists an artifact, or would have to.
+func (p *Printer) target(t *Target, listed bool, field func(string, string, ...any)) {
+	if !listed {
+		field("", "a trust root has to list it, and no signature is judged")
+		return
+	}
+	field("listed by", "role %s of %s, version %d, expires %s", t.Role, t.Root, t.Version, t.Expires.Format(time.RFC3339))
 }
 
 func (p *Printer) rule(title string, r Rule) {

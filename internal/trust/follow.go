@@ -36,6 +36,24 @@ const (
 // metadata lies, and targets in "targets"; a directory of that shape; or a reference of
 // package oci.
 func follow(ctx context.Context, root []byte, address string, o Options, use func(*tuf.Client) error) error {
+	c, done, err := followed(ctx, root, address, o)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return naming(address, use(c))
+}
+
+// followed is follow for who asks the repository until done.
+func followed(
+	ctx context.Context, root []byte, address string, o Options,
+) (_ *tuf.Client, done func(), err error) {
+	done = func() {}
+	defer func() {
+		if err != nil {
+			done()
+		}
+	}()
 	opts := tuf.Options{Root: root, Cache: o.Cache, MaxAge: cacheAge, Now: o.Now, KeyTypes: o.keyTypes}
 	if o.Fresh {
 		opts.MaxAge = 0
@@ -44,12 +62,11 @@ func follow(ctx context.Context, root []byte, address string, o Options, use fun
 	case o.Source != nil:
 		opts.Source = o.Source
 	case !o.Offline || local(address):
-		s, done, err := source(ctx, address, o)
+		s, close, err := source(ctx, address, o)
 		if err != nil {
-			return missing(err)
+			return nil, done, missing(err)
 		}
-		defer done()
-		opts.Source = s
+		opts.Source, done = s, close
 	}
 	if o.Record != nil && opts.Source != nil {
 		opts.Source = recorder{opts.Source, o.Record}
@@ -65,12 +82,12 @@ func follow(ctx context.Context, root []byte, address string, o Options, use fun
 		err = fmt.Errorf("not fetched: --offline: %w", err)
 	}
 	if err != nil {
-		return naming(address, missing(err))
+		return nil, done, naming(address, missing(err))
 	}
 	if o.Followed != nil {
 		o.Followed(c.Expires())
 	}
-	return naming(address, use(c))
+	return c, done, nil
 }
 
 // naming says at which address it was that a root could not be had.
@@ -215,14 +232,24 @@ func (c *Config) with(
 	if err != nil {
 		return &sigstore.Error{Reason: policy.TrustRootInvalid, Err: err}
 	}
-	address := named.URL
-	if dir, ok := strings.CutPrefix(address, oci.SchemeLayout); ok {
-		address = oci.SchemeLayout + c.path(dir)
-	} else if local(address) {
-		address = c.path(address)
+	o.keyTypes = named.keyTypes(ctx, o)
+	return follow(ctx, pin, c.address(&named), o, func(client *tuf.Client) error { return use(pin, client) })
+}
+
+// address is where a root of the configuration is followed from.
+func (c *Config) address(r *NamedRoot) string {
+	if dir, ok := strings.CutPrefix(r.URL, oci.SchemeLayout); ok {
+		return oci.SchemeLayout + c.path(dir)
 	}
-	o.keyTypes = Identities(ctx, cmp.Or(named.Identities, string(PublicGood)), o.Identities)
-	return follow(ctx, pin, address, o, func(client *tuf.Client) error { return use(pin, client) })
+	if local(r.URL) {
+		return c.path(r.URL)
+	}
+	return r.URL
+}
+
+// keyTypes returns the types of keys that sign for the root beside those that are built in.
+func (r *NamedRoot) keyTypes(ctx context.Context, o Options) map[string]tuf.KeyType {
+	return Identities(ctx, cmp.Or(r.Identities, string(PublicGood)), o.Identities)
 }
 
 // Identities returns the type of keys that are OIDC identities; see [OIDCKeys]. The trusted

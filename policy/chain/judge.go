@@ -98,11 +98,51 @@ func (t *Trusted) DigestAlgorithms() []string {
 	return out
 }
 
-// Keys returns the keys that may release by any version.
-func (t *Trusted) Keys() []policy.Key { return t.union(nil, (*policy.File).Keys) }
+// Keys returns the keys that may release by any version, with those of trust roots as
+// [policy.Trusted.Keys].
+func (t *Trusted) Keys() []policy.Key { return t.union(nil, t.head().KeysOf) }
+
+// KeyTargets returns the targets from which the rules of any version take keys, each once. A root
+// is followed from where the newest version says that names it.
+func (t *Trusted) KeyTargets() []policy.RootTarget {
+	var out []policy.RootTarget
+	urls := map[string]string{}
+	for _, f := range slices.Backward(t.files()) {
+		for _, k := range f.KeyTargets() {
+			urls[k.Root] = cmp.Or(urls[k.Root], k.URL)
+			same := func(o policy.RootTarget) bool { return o.Root == k.Root && o.Path == k.Path }
+			if !slices.ContainsFunc(out, same) {
+				out = append(out, k)
+			}
+		}
+	}
+	for i := range out {
+		out[i].URL = urls[out[i].Root]
+	}
+	return out
+}
+
+// Knowing returns the chain as it judges with what trust roots say of the targets that rules take
+// keys from; see [policy.Trusted.Knowing].
+func (t *Trusted) Knowing(facts []policy.RootFact) *Trusted {
+	if t == nil || t.newest == nil {
+		return t
+	}
+	v := *t
+	v.newest = t.newest.Knowing(facts, t.files()...)
+	return &v
+}
+
+// Targets returns what evidence by trust roots will claim of an artifact, by the newest version,
+// which judges what a root says now (SPEC 5.13); see [policy.Trusted.Targets].
+func (t *Trusted) Targets(name, tag string) (out []policy.Claims, why string) {
+	return t.head().Targets(name, tag)
+}
 
 // ApprovalKeys returns the keys with which approvals may be signed by any version.
-func (t *Trusted) ApprovalKeys() []policy.Key { return t.union(t.Keys(), (*policy.File).ApprovalKeys) }
+func (t *Trusted) ApprovalKeys() []policy.Key {
+	return t.union(t.union(nil, (*policy.File).Keys), (*policy.File).ApprovalKeys)
+}
 
 // union adds to keys those of every version, none of them twice.
 func (t *Trusted) union(keys []policy.Key, of func(*policy.File) []policy.Key) []policy.Key {
@@ -270,7 +310,7 @@ func (t *Trusted) at(p policy.Entry, req policy.Request, ev policy.Evidence) pol
 			d = v.Decide(req, ev)
 		}
 		d.Versions = numbers
-		if k > 0 && !out.Permitted && d.Permitted {
+		if k > 0 && !out.Permitted && (d.Permitted || d.Open() && !out.Open()) {
 			continue // what one denies no other allows
 		}
 		out = d
@@ -293,10 +333,22 @@ func (t *Trusted) Decide(req policy.Request, ev policy.Evidence) policy.Decision
 	if d, refused := t.refuse(req); refused {
 		return d
 	}
-	d := t.logged(t.place(req), ev)
+	var d policy.Decision
+	if c := ev.Claims(); c.Target != nil {
+		d = t.listed(t.place(req), ev)
+	} else {
+		d = t.logged(t.place(req), ev)
+	}
 	if d.Permitted {
 		d.Notes = append(d.Notes, t.chain.Remarks()...)
 	}
+	return d
+}
+
+// listed judges what a trust root lists now: by the newest version, whenever that took effect.
+func (t *Trusted) listed(req policy.Request, ev policy.Evidence) policy.Decision {
+	d := t.newest.Decide(req, ev)
+	d.Versions = []int{t.chain.links[len(t.chain.links)-1].stmt.version}
 	return d
 }
 
@@ -316,7 +368,7 @@ func (t *Trusted) logged(req policy.Request, ev policy.Evidence) policy.Decision
 		if d.Permitted {
 			return d
 		}
-		if out.Reason == "" {
+		if out.Reason == "" || d.Open() && !out.Open() { // where it may be allowed, it is not denied
 			out = d
 		}
 	}
@@ -335,6 +387,9 @@ func (t *Trusted) Precheck(req policy.Request, c policy.Claims) (policy.Decision
 	if d, refused := t.refuse(req); refused {
 		return final(d)
 	}
+	if c.Target != nil {
+		return t.newest.Precheck(req, c)
+	}
 	out := policy.Decision{}
 	for i := before; i < len(t.chain.links); i++ {
 		d, denied := policy.Decision{Reason: policy.BeforeGenesis}, true
@@ -347,6 +402,24 @@ func (t *Trusted) Precheck(req policy.Request, c policy.Claims) (policy.Decision
 		out = d
 	}
 	return out, true
+}
+
+// WithoutKey judges what evidence claims whose key nothing at hand knows; see
+// [policy.Trusted.WithoutKey]. It is open if it is under any version.
+func (t *Trusted) WithoutKey(req policy.Request, c policy.Claims) policy.Decision {
+	if t == nil || t.chain == nil {
+		return nobody.WithoutKey(req, c)
+	}
+	if d, refused := t.refuse(req); refused {
+		return d
+	}
+	out := policy.Decision{Reason: policy.BeforeGenesis}
+	for i := before; i < len(t.chain.links) && !out.Open(); i++ {
+		if v := t.version(i); v != nil {
+			out = v.WithoutKey(req, c)
+		}
+	}
+	return out
 }
 
 // final returns a refusal, unless time may cure it: then nothing is known.

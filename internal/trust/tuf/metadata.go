@@ -55,6 +55,7 @@ type TargetFile struct {
 	Hashes map[string][]byte // "sha256", "sha512"
 	Custom json.RawMessage   // as it is written; nil if there is none
 	Role   string            // that lists it
+	By     Header            // of the role's metadata
 }
 
 // Targets is targets metadata, of the top-level role or a delegated one.
@@ -238,7 +239,7 @@ func readTargets(d *document, role string) (*Targets, error) {
 		at := "targets." + clip.Text(name)
 		o := f.object(e, at)
 		t.Files[name] = TargetFile{
-			Name: name, Role: role, Custom: slices.Clone(o["custom"].raw),
+			Name: name, Role: role, By: d.Header, Custom: slices.Clone(o["custom"].raw),
 			Length: f.number(o["length"], at+".length", 0), Hashes: f.hashes(o["hashes"], at+".hashes"),
 		}
 	}
