@@ -26,8 +26,9 @@ type decideWant struct {
 // decideInput is a vector as the package takes it.
 type decideInput struct {
 	evidence.Case
-	text string // of the policy
-	want decideWant
+	text  string // of the policy
+	want  decideWant
+	facts []policy.RootFact
 }
 
 func readDecide(t testing.TB, v vectors.Vector) decideInput {
@@ -35,6 +36,7 @@ func readDecide(t testing.TB, v vectors.Vector) decideInput {
 	parts := v.Sections(t)
 	in := decideInput{Case: evidence.Read(t, parts["evidence.json"]), text: parts["policy.toml"]}
 	in.Approve(t, map[string]string{"": in.text})
+	in.facts = evidence.Roots(t, parts["roots.json"])
 	if w, ok := parts["want.json"]; ok {
 		vectors.Strict(t, w, &in.want)
 	}
@@ -47,7 +49,7 @@ func (in *decideInput) pin(t testing.TB) *policy.Trusted {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return doc.Pin(in.Ids)
+	return doc.Pin(in.Ids).Knowing(in.facts)
 }
 
 func TestDecideVectors(t *testing.T) {
@@ -240,5 +242,39 @@ func TestAddingNeverHelps(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestWithheldRoots: whoever keeps a trust root from answering can make a verdict undecided, and
+// no other one of it.
+func TestWithheldRoots(t *testing.T) {
+	open := 0
+	for _, v := range vectors.Read(t, "decide") {
+		in := readDecide(t, v)
+		if len(in.facts) == 0 {
+			continue
+		}
+		before := in.Decide(in.pin(t))
+		all := in.facts
+		for i := range all {
+			for what, facts := range map[string][]policy.RootFact{
+				"kept back":   slices.Concat(all[:i], all[i+1:]),
+				"unreachable": slices.Concat(all[:i], evidence.Withheld(all[i:i+1]), all[i+1:]),
+				"all of them": evidence.Withheld(all),
+				"none":        nil,
+			} {
+				in.facts = facts
+				d := in.Decide(in.pin(t))
+				switch {
+				case d.Open() && !d.Permitted:
+					open++
+				case d.Permitted != before.Permitted || d.Reason.Class() != before.Reason.Class() && !before.Open():
+					t.Errorf("%s, %s: %s, was %s", v.Name, what, d.Reason, before.Reason)
+				}
+			}
+		}
+	}
+	if open == 0 {
+		t.Error("nothing became undecided")
 	}
 }

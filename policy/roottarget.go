@@ -229,6 +229,9 @@ func (t RootTarget) Listed(status string, content []byte) RootFact {
 	return f
 }
 
+// Of returns the target, by its root and path.
+func (f RootFact) Of() RootTarget { return f.of }
+
 // State returns what became of the target: "active", "expired", "withdrawn" (not listed),
 // "useless" (no key, or of no known status) or "unknown"; the id of the key that it is, "" if
 // none is known; and why it is useless or unknown.

@@ -243,14 +243,18 @@ type chainInput struct {
 	in     evidence.Case
 	want   chainWant
 	names  map[string]string // of statements, by digest
+	facts  []policy.RootFact
 }
+
+// trusted returns what the release is judged by.
+func (in *chainInput) trusted(c *Chain) *Trusted { return c.Trusted(in.demand).Knowing(in.facts) }
 
 func readChain(t testing.TB, v vectors.Vector) chainInput {
 	t.Helper()
 	parts := v.Sections(t)
 	for name := range parts {
 		if !strings.HasSuffix(name, ".toml") && name != "history.json" && name != "release.json" &&
-			name != "want.json" {
+			name != "want.json" && name != "roots.json" {
 			t.Fatalf("unknown section %s", name)
 		}
 	}
@@ -259,6 +263,7 @@ func readChain(t testing.TB, v vectors.Vector) chainInput {
 	out := chainInput{names: map[string]string{}}
 	vectors.Strict(t, parts["want.json"], &out.want)
 	out.in = evidence.Read(t, parts["release.json"])
+	out.facts = evidence.Roots(t, parts["roots.json"])
 	out.in.Request.Now, out.in.Request.Skew = c.Now, time.Duration(c.Skew)*time.Second
 	var err error
 	h := &out.h
@@ -378,7 +383,7 @@ func TestChainVectors(t *testing.T) {
 		t.Run(v.Name, func(t *testing.T) {
 			in := readChain(t, v)
 			c := Evaluate(in.h)
-			d := in.in.Decide(c.Trusted(in.demand))
+			d := in.in.Decide(in.trusted(c))
 			if string(d.Reason) != v.Header["reason"] || d.Reason.Class().String() != v.Header["expect"] {
 				near, _ := d.Nearest()
 				t.Errorf(
@@ -451,14 +456,14 @@ func TestChainOrder(t *testing.T) {
 	for _, v := range vectors.Read(t, "chain") {
 		in := readChain(t, v)
 		c := Evaluate(in.h)
-		d := in.in.Decide(c.Trusted(in.demand))
+		d := in.in.Decide(in.trusted(c))
 		for range 10 {
 			h := shuffled(in.h, r)
 			h.Statements = append(h.Statements, h.Statements...)
 			h.Signatures = append(h.Signatures, h.Signatures...)
 			h.Leaves = append(h.Leaves, h.Leaves...)
 			again := Evaluate(shuffled(h, r))
-			if got := in.in.Decide(again.Trusted(in.demand)); !reflect.DeepEqual(d, got) {
+			if got := in.in.Decide(in.trusted(again)); !reflect.DeepEqual(d, got) {
 				t.Fatalf(
 					"%s: %s (%s) after shuffling, before %s (%s)", v.Name, got.Reason, got.Detail, d.Reason, d.Detail,
 				)
@@ -475,7 +480,7 @@ func TestChainOrder(t *testing.T) {
 func TestChainJunk(t *testing.T) {
 	for _, v := range vectors.Read(t, "chain") {
 		in := readChain(t, v)
-		d := in.in.Decide(Evaluate(in.h).Trusted(in.demand))
+		d := in.in.Decide(in.trusted(Evaluate(in.h)))
 		junk := in.h
 		junk.Signatures, junk.Leaves = slices.Clone(junk.Signatures), slices.Clone(junk.Leaves)
 		junk.Statements = append(slices.Clone(junk.Statements), Statement{}, bad([]byte("junk")))
@@ -499,7 +504,7 @@ func TestChainJunk(t *testing.T) {
 			nobody.facts.Binding.RepositoryID = ""
 			junk.Leaves = append(junk.Leaves, unverified, elsewhere, spam, negative, nobody, Leaf{})
 		}
-		if got := in.in.Decide(Evaluate(junk).Trusted(in.demand)); !reflect.DeepEqual(d, got) {
+		if got := in.in.Decide(in.trusted(Evaluate(junk))); !reflect.DeepEqual(d, got) {
 			t.Errorf("%s: %s (%s) with junk, before %s (%s)", v.Name, got.Reason, got.Detail, d.Reason, d.Detail)
 		}
 	}
@@ -512,7 +517,7 @@ func TestChainPrecheck(t *testing.T) {
 		if in.in.Claims == nil {
 			continue
 		}
-		p := Evaluate(in.h).Trusted(in.demand)
+		p := in.trusted(Evaluate(in.h))
 		pre, final := p.Precheck(in.in.Request, *in.in.Claims)
 		if pre.Permitted || final && v.Header["expect"] == "OK" || final != (pre.Reason != "") {
 			t.Errorf("%s: refused early as %s", v.Name, pre.Reason)
@@ -535,7 +540,7 @@ func TestChainKeeps(t *testing.T) {
 		}
 		again := in.h
 		again.Kept = kept
-		d, e := in.in.Decide(c.Trusted(in.demand)), in.in.Decide(Evaluate(again).Trusted(in.demand))
+		d, e := in.in.Decide(in.trusted(c)), in.in.Decide(in.trusted(Evaluate(again)))
 		if !reflect.DeepEqual(d, e) {
 			t.Errorf("%s: %s when kept, %s before", v.Name, e.Reason, d.Reason)
 		}
@@ -612,5 +617,32 @@ func TestLockedIds(t *testing.T) {
 				t.Errorf("%s: it is kept", v.Name)
 			}
 		}
+	}
+}
+
+// TestChainWithheldRoots: whoever keeps a trust root from answering can make a verdict undecided,
+// and no other one of it.
+func TestChainWithheldRoots(t *testing.T) {
+	open := 0
+	for _, v := range vectors.Read(t, "chain") {
+		in := readChain(t, v)
+		if len(in.facts) == 0 {
+			continue
+		}
+		c := Evaluate(in.h)
+		before := in.in.Decide(in.trusted(c))
+		for what, facts := range map[string][]policy.RootFact{"none": nil, "all": evidence.Withheld(in.facts)} {
+			in.facts = facts
+			d := in.in.Decide(in.trusted(c))
+			switch {
+			case d.Open() && !d.Permitted:
+				open++
+			case d.Permitted != before.Permitted || d.Reason.Class() != before.Reason.Class() && !before.Open():
+				t.Errorf("%s, %s kept back: %s, was %s", v.Name, what, d.Reason, before.Reason)
+			}
+		}
+	}
+	if open == 0 {
+		t.Error("nothing became undecided")
 	}
 }

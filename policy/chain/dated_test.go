@@ -63,12 +63,12 @@ func TestReleaseDated(t *testing.T) {
 				Times: []time.Time{release}, Logged: true, Proven: true, NotBefore: release, Entries: []policy.Entry{e},
 				Moments: x.moments,
 			})
-			d := Evaluate(h).Trusted(in.demand).Decide(in.in.Request, ev)
+			d := in.trusted(Evaluate(h)).Decide(in.in.Request, ev)
 			if (d.Permitted) != x.ok {
 				t.Errorf("%s: %+v", name, d)
 			}
 			c.Signer.Value = "mallory@example.com"
-			if d := Evaluate(h).Trusted(in.demand).Decide(in.in.Request, c.Verified(ev.Verification())); d.Permitted {
+			if d := in.trusted(Evaluate(h)).Decide(in.in.Request, c.Verified(ev.Verification())); d.Permitted {
 				t.Errorf("%s: a stranger's", name)
 			}
 		}

@@ -75,6 +75,13 @@ type form struct {
 			OwnerID      string `json:"owner-id"`
 			Tag          string `json:"tag"`
 		} `json:"github-release"`
+		Target *struct {
+			Root    string    `json:"root"`
+			Role    string    `json:"role"`
+			Path    string    `json:"path"`
+			Version int64     `json:"version"`
+			Expires time.Time `json:"expires"`
+		} `json:"target"`
 	} `json:"claims"`
 	Verification *struct {
 		Times  []time.Time `json:"times"`
@@ -145,6 +152,10 @@ func Read(t testing.TB, text string) Case {
 			Repository: g.Repository, RepositoryID: g.RepositoryID, OwnerID: g.OwnerID, Tag: g.Tag,
 		}
 	}
+	if x := f.Claims.Target; x != nil {
+		c.Claims.Target = &policy.RootTarget{Root: x.Root, Role: x.Role, Path: x.Path}
+		c.Claims.TargetVersion, c.Claims.TargetExpires = x.Version, x.Expires
+	}
 	if x := f.Verification; x != nil {
 		c.Verified = &policy.Verification{Times: x.Times, Logged: x.Logged, Proven: x.Proven, NotBefore: x.NotBefore}
 		for _, e := range x.Entries {
@@ -208,6 +219,46 @@ func (c *Case) Approve(t testing.TB, texts map[string]string) {
 		}
 		c.Request.Approvals = append(c.Request.Approvals, f.Verified(x.Signer.Identity(), v))
 	}
+}
+
+// Roots returns what trust roots say of targets that rules take keys from: a text in JSON, "" for
+// nothing.
+func Roots(t testing.TB, text string) (out []policy.RootFact) {
+	t.Helper()
+	var facts []struct {
+		Root    string        `json:"root"`
+		Target  string        `json:"target"`
+		State   string        `json:"state"` // "listed", "unlisted" or "unknown"
+		Status  string        `json:"status"`
+		Content string        `json:"content"`
+		Why     policy.Reason `json:"why"`
+	}
+	if text == "" {
+		return nil
+	}
+	vectors.Strict(t, text, &facts)
+	for _, f := range facts {
+		of := policy.RootTarget{Root: f.Root, Path: f.Target}
+		switch f.State {
+		case "listed":
+			out = append(out, of.Listed(f.Status, []byte(f.Content)))
+		case "unlisted":
+			out = append(out, of.Unlisted())
+		case "unknown":
+			out = append(out, of.Unknown(f.Why, "it gave no answer"))
+		default:
+			t.Fatalf("the state %q is not known", f.State)
+		}
+	}
+	return out
+}
+
+// Withheld returns the facts as they are if no root gives an answer.
+func Withheld(facts []policy.RootFact) (out []policy.RootFact) {
+	for _, f := range facts {
+		out = append(out, f.Of().Unknown(policy.TrustRootMissing, "it is kept back"))
+	}
+	return out
 }
 
 // Judge is what releases are judged by: a file or a chain.
