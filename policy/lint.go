@@ -178,6 +178,7 @@ func (l *linter) rule(i int) {
 			)
 		}
 	}
+	l.fromRoots(i)
 	l.tagNames(i)
 	if r.Tags.any {
 		l.say(path("tags"), "lint-any-tag", "", "rule %q allows evidence for every tag and for none", r.Name)
@@ -193,6 +194,41 @@ func (l *linter) rule(i int) {
 	}
 	if r.SetOnly {
 		l.say(path("set-only"), "lint-set-only", "", "rule %q takes a log's promise for a proof", r.Name)
+	}
+}
+
+// fromRoots reports what can never count of keys and targets of trust roots.
+func (l *linter) fromRoots(i int) {
+	r := &l.f.Rules[i]
+	path := func(k string) string { return fmt.Sprintf("release[%d].%s", i, k) }
+	if a := r.Approvals; a != nil && a.From == "releasers" &&
+		slices.ContainsFunc(l.f.Rules, func(o Rule) bool { return len(o.RootKeys) > 0 }) {
+		l.say(
+			path("approvals"), "lint-root-key-approves", "name who approves by identity or by a key in PEM",
+			"releasers approve with identities and keys that stand in the policy: a key of a trust root approves nothing",
+		)
+	}
+	for _, k := range r.RootKeys {
+		if k.From.Root != publicRoot && k.From.URL == "" {
+			l.say(
+				path("keys"), "lint-root-url", `add url = "https://…"`,
+				"the policy does not say where the root %s is: only who lists it in trust.toml can judge by it", k.From.Root,
+			)
+		}
+	}
+	t := r.Target
+	switch {
+	case t == nil:
+		return
+	case t.Root != publicRoot && t.URL == "":
+		l.say(
+			path("tuf"), "lint-root-url", `add url = "https://…"`,
+			"the policy does not say where the root %s is: only who lists it in trust.toml can judge by it", t.Root,
+		)
+	}
+	if !t.namesTag() && !r.Tags.any {
+		l.say(path("tags"), "lint-tag-never", `put {tag} into the path, or write tags = "any"`,
+			"the path of the target names no tag, which only tags = \"any\" takes")
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/internal/spelling"
 )
 
@@ -140,7 +141,7 @@ func (n *node) ruleKeys(k string) (keys, fromRoots []Key) {
 		}
 		if v, ok := t.get("pem"); ok {
 			pinned := t.publicKey("pem", v)
-			key.PEM, key.ID = pinned.PEM, pinned.ID
+			key.PEM, key.ID, key.Algorithm = pinned.PEM, pinned.ID, pinned.Algorithm
 		}
 		t.finish()
 		if slices.ContainsFunc(fromRoots, func(o Key) bool { return o.From.place() == key.From.place() && o.ID == key.ID }) {
@@ -220,12 +221,12 @@ func (t RootTarget) Unlisted() RootFact { return RootFact{of: t.place()} }
 // metadata says of its status; "" if it says nothing.
 func (t RootTarget) Listed(status string, content []byte) RootFact {
 	f := RootFact{of: t.place(), listed: true, status: status}
-	id, err := spelling.KeyID(content)
+	pub, err := keys.Parse(content)
 	if err != nil {
 		f.flaw = err.Error()
 		return f
 	}
-	f.key = Key{PEM: string(content), ID: id, From: f.of}
+	f.key = Key{PEM: string(content), ID: pub.ID, Algorithm: pub.Algorithm.Name, From: f.of}
 	return f
 }
 
@@ -282,7 +283,7 @@ func (t *Trusted) KeyTargets() []RootTarget { return t.Content().KeyTargets() }
 func (t *Trusted) withRootKeys(out []Key, f *File) []Key {
 	add := func(k Key) {
 		if k.PEM != "" && !slices.ContainsFunc(out, func(o Key) bool { return o.ID == k.ID }) {
-			out = append(out, Key{PEM: k.PEM, ID: k.ID})
+			out = append(out, Key{PEM: k.PEM, ID: k.ID, Algorithm: k.Algorithm})
 		}
 	}
 	for _, r := range f.Rules {
@@ -479,7 +480,7 @@ func (f *FlagIdentity) decideTarget(d Decision, req Request, c *Claims) Decision
 		d.Reason, d.Detail = NarrowedIdentity, fmt.Sprintf("it names %s", c.Signer.describe())
 		return d
 	case got.Root != want.Root, want.Path != "" && got.Path != want.Path,
-		want.Path == "" && !slices.Contains(req.Names, got.Path):
+		want.Path == "" && !slices.Contains(req.Names, got.Path), want.Role != "" && got.Role != want.Role:
 		d.Reason, d.Detail = NarrowedIdentity, fmt.Sprintf("it is the target %s", got)
 		return d
 	}

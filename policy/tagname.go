@@ -138,7 +138,7 @@ func (n *node) tagPrefix(k string) string {
 // namesVersions reports whether evidence that the rule takes may name no tag but the version
 // of a package URL: not where a run for a tag or a release of GitHub names one.
 func (r *Rule) namesVersions() bool {
-	return !r.GitHubRelease && (r.Workflow == nil || r.branches())
+	return !r.GitHubRelease && r.Target == nil && (r.Workflow == nil || r.branches())
 }
 
 // branches reports whether refs name a branch.

@@ -101,8 +101,8 @@ type FlagIdentity struct {
 	KeyID    string // hex SHA-256 of the DER SubjectPublicKeyInfo
 	SetOnly  bool   // accept a promise of inclusion without a proof
 	Unlogged bool   // accept evidence without a log entry
-	// Target is what a trust root has to list, in whichever role, in place of a signer. Without a
-	// path that is the name of the artifact.
+	// Target is what a trust root has to list in place of a signer: without a role in whichever,
+	// without a path as the artifact is called.
 	Target *RootTarget
 }
 

@@ -76,6 +76,10 @@ func tufRelease(r policy.Rule, gone withdrawn) (author.Release, error) {
 	switch {
 	case r.Workflow != nil || r.GitHubRelease:
 		return out, errors.New("a workflow has another name in every certificate")
+	case r.Target != nil:
+		return out, errors.New("a role of another root lists its artifacts")
+	case len(r.RootKeys) > 0:
+		return out, errors.New("TUF does not know that another root may withdraw a key")
 	case !r.Tags.Any(), !r.Since.IsZero(), !r.Until.IsZero(), r.Approvals != nil, r.Preflight != nil:
 		return out, errors.New("TUF knows no tags, periods and approvals")
 	case len(r.Artifacts.Patterns()) == 0:

@@ -30,8 +30,10 @@ func describe(r *policy.Rule) string {
 		who = []string{signer(r.Workflow)}
 	case r.GitHubRelease:
 		who = []string{"releases of GitHub"}
+	case r.Target != nil:
+		who = []string{"what the trust root " + r.Target.Root + " lists by its role " + r.Target.Role}
 	default:
-		who = append(principals(r.Identities), keys(r.Keys)...)
+		who = append(append(principals(r.Identities), keys(r.Keys)...), rootKeys(r.RootKeys)...)
 	}
 	text := fmt.Sprintf("%s for %s of tags %s", strings.Join(who, ", "),
 		strings.Join(patterns(r.Artifacts), ", "), strings.Join(patterns(r.Tags), ", "))
@@ -55,10 +57,16 @@ func (c *comparison) rule(path string, before, after *policy.Rule) {
 	c.patterns(at("refs"), before.Refs, after.Refs)
 	c.patterns(at("artifacts"), before.Artifacts, after.Artifacts)
 	c.scalar(at("since"), moment(before.Since), moment(after.Since), earlierOrNew)
-	c.scalar(at("until"), moment(before.Until), moment(after.Until), laterOrNone)
+	until := laterOrNone
+	if len(after.RootKeys) > 0 { // lets what a key signed before it count that its root withdrew
+		until = func(before, to string) bool { return before == "" || laterOrNone(before, to) }
+	}
+	c.scalar(at("until"), moment(before.Until), moment(after.Until), until)
 	c.workflow(at, before.Workflow, after.Workflow)
 	c.set(at("identities"), principals(before.Identities), principals(after.Identities), whenSet)
-	c.set(at("keys"), keys(before.Keys), keys(after.Keys), whenSet)
+	c.set(at("keys"), append(keys(before.Keys), rootKeys(before.RootKeys)...),
+		append(keys(after.Keys), rootKeys(after.RootKeys)...), whenSet)
+	c.target(at, before.Target, after.Target)
 	c.scalar(at("github-release"), flag(before.GitHubRelease), flag(after.GitHubRelease), whenSet)
 	c.scalar(at("set-only"), flag(before.SetOnly), flag(after.SetOnly), whenSet)
 	c.scalar(at("unlogged"), flag(before.Unlogged), flag(after.Unlogged), whenSet)
@@ -113,6 +121,40 @@ func (c *comparison) workflow(at func(string) string, before, after *policy.Work
 	c.scalar(at("environment"), before.Environment, after.Environment, unlessSet)
 	c.set(at("triggers"), before.Triggers, after.Triggers, whenSet)
 	c.scalar(at("runner"), before.Runner, after.Runner, unlessAny)
+}
+
+// rootKeys says which targets of trust roots keys are taken from, and which keys they are for.
+func rootKeys(ks []policy.Key) (out []string) {
+	for _, k := range ks {
+		text := "key " + k.From.String()
+		if k.ID != "" {
+			text += ", which is sha256:" + k.ID
+		}
+		if k.From.URL != "" {
+			text += ", followed at " + k.From.URL
+		}
+		out = append(out, text)
+	}
+	return out
+}
+
+// target compares by what role and path of which root artifacts are listed.
+func (c *comparison) target(at func(string) string, before, after *policy.RootTarget) {
+	var x, y policy.RootTarget
+	if before != nil {
+		x = *before
+	}
+	if after != nil {
+		y = *after
+	}
+	l := anyChange
+	if after == nil {
+		l = never
+	}
+	c.scalar(at("tuf.root"), x.Root, y.Root, l)
+	c.scalar(at("tuf.url"), x.URL, y.URL, l)
+	c.scalar(at("tuf.role"), x.Role, y.Role, l)
+	c.scalar(at("tuf.path"), x.Path, y.Path, l)
 }
 
 func revoked(f *policy.File) (out []string) {

@@ -216,6 +216,10 @@ func (e *exporter) common() {
 	if r.GitHubRelease {
 		e.leave(e.at+".github-release", "", "%s cannot express an attestation of GitHub's about a release", e.target)
 	}
+	if r.Target != nil {
+		e.leave(e.at+".tuf", "`repopolicy verify --tuf` asks a root of your trust.toml",
+			"%s cannot express what a trust root lists", e.target)
+	}
 	if r.Approvals != nil {
 		e.no("approvals", "approvals of the very digests")
 	}
@@ -313,7 +317,14 @@ func (e *exporter) people() ([]policy.Principal, []policy.Key) {
 		}
 	}
 	keys = slices.DeleteFunc(keys, func(k policy.Key) bool { return k.PEM == "" })
-	if len(ids)+len(keys) == 0 && !e.rule.GitHubRelease {
+	switch fromRoots := len(e.rule.RootKeys); {
+	case e.rule.Target != nil || e.rule.GitHubRelease: // left out
+	case fromRoots > 0 && len(ids)+len(keys) == 0:
+		e.leave(e.at+".keys", "name the key itself in a rule of its own",
+			"%s cannot express a key that a trust root may withdraw", e.target)
+	case fromRoots > 0:
+		e.no("keys", "a key that a trust root may withdraw")
+	case len(ids)+len(keys) == 0:
 		e.refuse(e.at, "", "everybody whom the rule %s names is revoked", e.rule.Name)
 	}
 	return ids, keys

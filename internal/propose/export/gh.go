@@ -22,7 +22,7 @@ const publicGoodCA = "CN=sigstore-intermediate,O=sigstore.dev"
 func (e *exporter) gh() {
 	w := e.rule.Workflow
 	switch {
-	case w == nil && !e.rule.GitHubRelease:
+	case w == nil && !e.rule.GitHubRelease && e.rule.Target == nil:
 		field := "identities"
 		if len(e.rule.Identities) == 0 {
 			field = "keys"

@@ -77,6 +77,9 @@ func (e *exporter) verifyRule() {
 		}
 	case r.GitHubRelease:
 		who = "GitHub, for an immutable release"
+	case r.Target != nil:
+		who = fmt.Sprintf("nobody: the trust root `%s` lists it in its role `%s`", r.Target.Root,
+			strings.ReplaceAll(r.Target.Role, "`", "'"))
 	default:
 		var names []string
 		for _, p := range e.identities() {
@@ -84,6 +87,10 @@ func (e *exporter) verifyRule() {
 		}
 		for _, k := range e.keys() {
 			names = append(names, fmt.Sprintf("the key `%.16s…`", k.ID))
+		}
+		for _, k := range r.RootKeys {
+			names = append(names, fmt.Sprintf("the key `%s` of the trust root `%s`",
+				strings.ReplaceAll(k.From.Path, "`", "'"), k.From.Root))
 		}
 		who += strings.Join(names, ", ")
 	}
