@@ -109,7 +109,8 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 	)
 	f.Var(&o.cooldown, "cooldown", "refuse releases that were signed less than this long ago, such as 72h")
 	f.Var(&o.asOf, "as-of", "judge as of this moment instead of now")
-	f.Var(&o.tuf, "tuf", "let pass what this root of trust.toml, or public-good, lists now by TUF: its length and all digests")
+	f.Var(&o.tuf, "tuf",
+		"let pass what this root of trust.toml, or public-good, lists now by TUF: its length and all digests")
 	f.Var(&o.target, "target", "the path under which the root of --tuf lists the one file; by default its name")
 	f.Var(&o.identity, "certificate-identity", "demand this signer: exact e-mail address or URI")
 	f.Var(&o.issuer, "certificate-oidc-issuer", "demand this OIDC issuer")

@@ -193,7 +193,8 @@ func (t *Targets) how(root string) trust.Options {
 	if b := q.Carried; b != nil {
 		moment := cmp.Or(q.Moment, t.finder.Now())
 		files := b.Roots[airgap.RootName(root)]
-		how.Offline, how.Now, how.Source = true, func() time.Time { return moment }, carriedTrust{files.Metadata, files.Targets}
+		how.Offline, how.Now = true, func() time.Time { return moment }
+		how.Source = carriedTrust{files.Metadata, files.Targets}
 	}
 	return how
 }

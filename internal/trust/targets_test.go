@@ -358,8 +358,12 @@ func TestFindTarget(t *testing.T) {
 			s.Delegate("targets", metadata.DelegatedRole{Name: "widget", Paths: []string{"widget/*/*"}, Threshold: 2})
 			s.Add("widget", at, "a")
 		}, at, "", "too few signatures: 1 of 2"},
-		"out of the directory": {func(s *tuftest.Sim) { s.Targets["targets"].Signed.Version++ }, "../a.tgz", "", "not the name"},
-		"an empty segment":     {func(s *tuftest.Sim) { s.Targets["targets"].Signed.Version++ }, "widget//a", "", "not the name"},
+		"out of the directory": {
+			func(s *tuftest.Sim) { s.Targets["targets"].Signed.Version++ }, "../a.tgz", "", "not the name",
+		},
+		"an empty segment": {
+			func(s *tuftest.Sim) { s.Targets["targets"].Signed.Version++ }, "widget//a", "", "not the name",
+		},
 	} {
 		s := tuftest.New(t)
 		c.build(s)
