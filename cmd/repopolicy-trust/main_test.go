@@ -4,9 +4,12 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,10 +45,22 @@ func TestMain(m *testing.M) {
 	})
 }
 
+// pin writes the digest of a root's first metadata in the place of DIGEST in a file.
+func pin(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: pin FILE 1.root.json")
+	}
+	text := ts.ReadFile(args[0])
+	sum := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(ts.ReadFile(args[1]))))
+	text = strings.ReplaceAll(text, "DIGEST", sum)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
+
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"pin": pin},
 		Setup: func(e *testscript.Env) error {
 			inst := sigstoretest.New(t)
 			release := sigstoretest.Workflow("v1.2.3")

@@ -36,6 +36,12 @@ func sample(t testing.TB) *Bundle {
 		}, Targets: map[string][]byte{"ab.trusted_root.json": []byte("t")},
 		Evidence: map[string][]byte{"widget.tar.gz.sigstore.json": []byte("{}")},
 		Logs:     map[string][]byte{"1.json": []byte("{}")},
+		Roots: map[string]Root{
+			publicGood: {map[string][]byte{"2.root.json": []byte("r")}, map[string][]byte{}},
+			strings.Repeat("0a", 32): {
+				map[string][]byte{"1.root.json": []byte("r")}, map[string][]byte{"keys/ab.artifact.pub": []byte("k")},
+			},
+		},
 	}
 }
 
@@ -120,9 +126,15 @@ func TestRefused(t *testing.T) {
 		"twice":               {[]entry{head, file("evidence/x", "1"), file("evidence/x", "2")}, "twice"},
 		"about twice":         {[]entry{head, head}, "twice"},
 		"another place":       {[]entry{head, file("config/trust.toml", "")}, "place"},
-		"a long name":         {[]entry{head, file("evidence/"+strings.Repeat("x", maxName), "")}, "relative"},
-		"another format":      {[]entry{change("airgap-v1", "airgap-v2")}, "schema"},
-		"an unknown key":      {[]entry{change(`"default"`, `"defaults"`)}, "not known"},
+		"a root by its name":  {[]entry{head, file("roots/acme/metadata/1.root.json", "")}, "place"},
+		"a root in upper case": {
+			[]entry{head, file("roots/"+strings.Repeat("0A", 32)+"/metadata/1.root.json", "")}, "place",
+		},
+		"a root's other files": {[]entry{head, file("roots/public-good/keys/x", "")}, "place"},
+		"a root's directory":   {[]entry{head, file("roots/public-good/metadata", "")}, "place"},
+		"a long name":          {[]entry{head, file("evidence/"+strings.Repeat("x", maxName), "")}, "relative"},
+		"another format":       {[]entry{change("airgap-v1", "airgap-v2")}, "schema"},
+		"an unknown key":       {[]entry{change(`"default"`, `"defaults"`)}, "not known"},
 		"a repository twice": {
 			[]entry{change(`"made"`, `"repository":"https://github.com/acme/other","made"`)}, "stands twice",
 		},

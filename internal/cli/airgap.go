@@ -62,6 +62,10 @@ func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence
 	b := airgap.New()
 	b.Made = a.Now()
 	o.Record, o.RecordBeside = into(b.Metadata, b.Targets), into(b.BesideMetadata, b.BesideTargets)
+	o.RecordTargets = func(root string, target bool, name string, data []byte) {
+		files := b.Root(airgap.RootName(root))
+		into(files.Metadata, files.Targets)(target, name, data)
+	}
 	var err error
 	if b.Evidence, err = pack(evidence); err != nil {
 		return err
@@ -82,6 +86,9 @@ func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence
 		b.Answer, b.Pages = f.Directory.Answer(), f.Directory.AnswerPages()
 	}
 	if err := f.Watch.Proofs(ctx, b, evidence); err != nil {
+		return err
+	}
+	if err := a.Finder().Carry(ctx, f); err != nil {
 		return err
 	}
 	data, err := b.Encode()

@@ -223,6 +223,9 @@ func (q *question) name(args []string) error {
 // check refuses flags that contradict each other.
 func (q *question) check(args []string) error {
 	o := q.options
+	if err := q.checkTUF(args); err != nil {
+		return err
+	}
 	switch {
 	case o.identity.Given != o.issuer.Given:
 		return policy.Faultf(
@@ -255,9 +258,6 @@ func (q *question) check(args []string) error {
 		if _, err := q.client.Signer(o.identity.Value, o.issuer.Value); err != nil {
 			return err
 		}
-	}
-	if err := q.checkTUF(args); err != nil {
-		return err
 	}
 	return command.CheckFolders(&o.published.download)
 }

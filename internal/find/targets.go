@@ -129,6 +129,21 @@ func (t *Targets) Listed(ctx context.Context, want policy.RootTarget) (*release.
 	}, nil
 }
 
+// Carry reads what roots say of the targets that rules name, as the policy was asked, so that it is
+// recorded. A root that cannot be followed is an error: what is carried would be judged as if it
+// were still unknown.
+func (f *Finder) Carry(ctx context.Context, found *Found) error {
+	t := f.Targets(found.query)
+	defer t.Close()
+	trusted := found.Trusted()
+	for _, fact := range t.Facts(ctx, trusted.KeyTargets(), trusted.Content()) {
+		if state, _, why := fact.State(); state == "unknown" {
+			return policy.Faultf(policy.TrustRootMissing, "%s: %s", fact.Of(), why)
+		}
+	}
+	return t.Record(ctx, trusted.Content())
+}
+
 // Record reads all metadata of the roots by which rules say that artifacts are listed, so that it
 // is recorded.
 func (t *Targets) Record(ctx context.Context, newest *policy.File) error {

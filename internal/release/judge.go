@@ -104,6 +104,7 @@ type Result struct {
 	Others   []*Evidence
 
 	unreached *Evidence // the first that could not be had
+	unlisted  string    // why no trust root was asked that might list it
 	hold      *hold     // of what is looked at for it
 }
 
@@ -277,7 +278,7 @@ func (j *Judge) judge(ctx context.Context, a *Artifact) *Result {
 	switch {
 	case j.adopted(res):
 	case res.Evidence == nil:
-		res.Decision = deny(policy.NoEvidence, "%s", j.whyNothing(ctx, a, res.Digests))
+		res.Decision = deny(policy.NoEvidence, "%s", cmp.Or(res.unlisted, j.whyNothing(ctx, a, res.Digests)))
 	default:
 		res.Decision = res.Evidence.Decision
 		if text := a.signedElsewhere(); text != "" && res.Decision.Reason == policy.ArtifactMismatch {

@@ -45,10 +45,7 @@ func (j *Judge) targets(a *Artifact) (out []policy.Claims, why string) {
 // listedBy lets trust roots say whether they list the artifact, and keeps what came of it. The
 // failure is that of the artifact.
 func (j *Judge) listedBy(ctx context.Context, res *Result, targets []policy.Claims, why string) *Failure {
-	if why != "" && len(targets) == 0 && res.Evidence == nil {
-		ev := &Evidence{Path: formTarget, Form: formTarget}
-		res.keep(ev.fail(stageParse, failf(policy.NoEvidence, "%s", why)))
-	}
+	res.unlisted = why
 	for _, c := range targets {
 		ev, f := j.oneTarget(ctx, res, c)
 		if f != nil {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -168,6 +169,26 @@ func fetchFirst(ctx context.Context, address string, o Options) ([]byte, error) 
 		return nil, err
 	}
 	return w.Via().Get(ctx, firstRoot, sigstore.MaxRootBytes) // redirects stay on the host
+}
+
+// CheckPaths refuses a pattern of targets by which a role would list what the root itself says:
+// its trusted root and services, and whatever begins with repopolicy/.
+func CheckPaths(pattern string) error {
+	if _, err := path.Match(pattern, ""); err != nil || strings.ContainsAny(pattern, `\`) || pattern == "" {
+		return fmt.Errorf("%q is no pattern of paths", pattern)
+	}
+	first, _, more := strings.Cut(pattern, "/")
+	if ok, _ := path.Match(first, "repopolicy"); ok && more {
+		return fmt.Errorf("%q: what is below repopolicy/ is the root's own", pattern)
+	}
+	for _, own := range []string{
+		TrustedRootTarget, SigningConfigTarget, SigningConfigV2Target, ForgesTarget, DirectoryTarget,
+	} {
+		if ok, _ := path.Match(pattern, own); ok {
+			return fmt.Errorf("%q matches %s, which is the root's own", pattern, own)
+		}
+	}
+	return nil
 }
 
 // Close ends the use of the repository.

@@ -26,8 +26,8 @@ func tree(r *command.Run) *cobra.Command {
 changes is staged, signed by those who have the keys, each where the key is, and published.
 What a machine trusts is another program's: repopolicy trust show, update and export.`
 	root.AddCommand(
-		a.initCommand(), a.addCommand(), a.addTargetCommand(), a.delegateCommand(), a.rotateCommand(),
-		a.signCommand(), a.publishCommand(),
+		a.initCommand(), a.addCommand(), a.addTargetCommand(), a.removeCommand(), a.delegateCommand(),
+		a.rotateCommand(), a.signCommand(), a.publishCommand(),
 		a.fromPolicyCommand(), a.VersionCommand())
 	for _, verb := range []string{"show", "update", "export"} {
 		root.AddCommand(command.Moved(verb, "repopolicy trust "+verb))

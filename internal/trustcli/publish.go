@@ -5,11 +5,14 @@ package trustcli
 import (
 	"context"
 	"errors"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/command"
+	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/author"
 	"github.com/repopolicy/repopolicy/policy"
@@ -87,6 +90,11 @@ func (a *app) publish(ctx context.Context, o *publishOptions, dir string) error 
 	case err != nil:
 		return policy.Faultf(policy.TrustRootInvalid, "%s", err)
 	}
+	first, err := file.Read(filepath.Join(author.Tree(dir), "1.root.json"), sigstore.MaxRootBytes)
+	if err != nil {
+		return err
+	}
+	a.Err.Line("rules of policies name this root sha256:%s", spelling.Sum(first))
 	if !o.output.Given {
 		a.Err.Line("published in %s", author.Tree(dir))
 		return nil

@@ -3,6 +3,7 @@
 package author
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -209,6 +210,63 @@ func (r *Repository) Add(role, path string, data []byte) error {
 		return err
 	}
 	signed.Targets[path] = info
+	return r.save()
+}
+
+// Lists reports whether a role lists a target with this content.
+func (r *Repository) Lists(role, path string, data []byte) bool {
+	t := r.targets[role]
+	if t == nil || t.Signed.Targets[path] == nil {
+		return false
+	}
+	info, err := metadata.TargetFile().FromBytes(path, data, "sha256")
+	return err == nil && t.Signed.Targets[path].Equal(*info)
+}
+
+// KeyStatus is what the custom part of a target says of a key in it, as Sigstore's root does
+// (custom.sigstore).
+type KeyStatus struct {
+	Status string `json:"status"`
+	Usage  string `json:"usage,omitempty"`
+}
+
+// KeyStatus returns what a role says of a key that it lists; the zero value if nothing.
+func (r *Repository) KeyStatus(role, path string) KeyStatus {
+	var custom struct {
+		Sigstore KeyStatus `json:"sigstore"`
+	}
+	if t := r.targets[role]; t != nil && t.Signed.Targets[path] != nil && t.Signed.Targets[path].Custom != nil {
+		_ = json.Unmarshal(*t.Signed.Targets[path].Custom, &custom) // of another form it says nothing
+	}
+	return custom.Sigstore
+}
+
+// SetKeyStatus stages what a role says of a key that it lists. Other members of its custom part
+// stay.
+func (r *Repository) SetKeyStatus(role, path string, s KeyStatus) error {
+	t := r.targets[role]
+	if t == nil || t.Signed.Targets[path] == nil {
+		return fmt.Errorf("%s lists no target %s", role, path)
+	}
+	if r.KeyStatus(role, path) == s {
+		return nil
+	}
+	custom := map[string]any{}
+	if old := t.Signed.Targets[path].Custom; old != nil {
+		if err := json.Unmarshal(*old, &custom); err != nil {
+			return fmt.Errorf("custom of %s: %w", path, err)
+		}
+	}
+	custom["sigstore"] = s
+	raw, err := json.Marshal(custom)
+	if err != nil {
+		return err
+	}
+	signed, err := r.edit(role)
+	if err != nil {
+		return err
+	}
+	signed.Targets[path].Custom = (*json.RawMessage)(&raw)
 	return r.save()
 }
 
