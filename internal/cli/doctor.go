@@ -113,6 +113,7 @@ func (a *app) doctor(ctx context.Context, o *doctorOptions) error {
 	if err := v.examine(ctx); err != nil {
 		return err
 	}
+	v.roots(ctx)
 	v.releases(ctx)
 	return v.report()
 }
@@ -265,6 +266,33 @@ func (v *visit) examine(ctx context.Context) error {
 	}
 	v.out = append(v.out, doctor.Examine(ctx, c)...)
 	return nil
+}
+
+// roots looks at the trust roots that rules name: whether they list the keys, and can be followed.
+func (v *visit) roots(ctx context.Context) {
+	t := v.Finder().Targets(&find.Query{Trust: *v.o.Trust(), Offline: v.o.Offline})
+	defer t.Close()
+	f := v.doc.Content()
+	for i := range f.Rules {
+		r := &f.Rules[i]
+		for _, k := range r.RootKeys {
+			fact := t.Facts(ctx, []policy.RootTarget{k.From}, f)[0]
+			x := doctor.RootKey(r, k.From, fact)
+			x.Path = fmt.Sprintf("release[%d].keys", i)
+			v.out = append(v.out, x)
+		}
+		if r.Target == nil {
+			continue
+		}
+		x := doctor.Finding{Check: doctor.Roots, Subject: "rule " + r.Name, Path: fmt.Sprintf("release[%d].tuf", i)}
+		if err := t.Reach(ctx, *r.Target); err != nil {
+			x.Reason, x.Text = policy.DoctorUnread, "not looked at: "+err.Error()
+			x.Do = "list the root as a [[root]] of trust.toml, or try again"
+		} else {
+			x.Path, x.Text = "", "the root "+r.Target.Root+" can be followed"
+		}
+		v.out = append(v.out, x)
+	}
 }
 
 func (v *visit) forge() fetch.Forge { return forgeOf(v.repo, v.sources) }

@@ -40,6 +40,7 @@ type initOptions struct {
 	signOptions
 	email, issuer, maintainers, name, workflow, environment command.Once
 	expires, recovery, branch, program, since               command.Once
+	keyTarget, keyURL                                       command.Once
 	published                                               publishedOptions // of which two are flags
 	tags, artifacts                                         []string
 	noSign                                                  bool
@@ -95,6 +96,10 @@ reads them first and prints commands for what is missing, which only add and rep
 		{&o.name, "name", "NAME", "name of the first maintainer, by default the beginning of the address"},
 		{&o.workflow, "workflow", "PATH", "the workflow that releases"},
 		{&o.environment, "environment", "NAME", "the environment of the job that signs"},
+		{&o.keyTarget, "key-target", "ROOT:PATH",
+			"let the key release that a trust root lists under this path: public-good:artifact.pub, or " +
+				"sha256:HEX:PATH by the digest of the root's first metadata"},
+		{&o.keyURL, "key-url", "URL", "where the root of --key-target is followed"},
 		{&o.expires, "expires", "DURATION", "life of the policy, such as 1y or 90d (default 1y)"},
 		{&o.recovery, "recovery", "DURATION", "let a new version 1 take over this long after nobody answers, such as 90d"},
 		{&o.since, "since", "DATE",
@@ -326,7 +331,25 @@ func (o *initOptions) check() error {
 	if _, err := o.Expected(); err != nil {
 		return err
 	}
+	if _, err := o.keyOf(); err != nil {
+		return err
+	}
 	return o.fits()
+}
+
+// keyOf reads which target of a trust root is the key that releases; nil without --key-target.
+func (o *initOptions) keyOf() (*policy.RootTarget, error) {
+	if !o.keyTarget.Given {
+		if o.keyURL.Given {
+			return nil, policy.Faultf(policy.Usage, "--key-url is about the root of --key-target")
+		}
+		return nil, nil
+	}
+	t, err := propose.ParseKeyTarget(o.keyTarget.Value, o.keyURL.Value)
+	if err != nil {
+		return nil, policy.Faultf(policy.Usage, "--key-target: %s", err)
+	}
+	return t, nil
 }
 
 // fits refuses values that no policy could hold, whether one is there already or not.
@@ -368,7 +391,7 @@ func (r *initRun) unused() {
 	for name, set := range map[string]bool{
 		"--tags": r.o.tags != nil, "--artifacts": r.o.artifacts != nil, "--workflow": r.o.workflow.Given,
 		"--environment": r.o.environment.Given, "--expires": r.o.expires.Given, "--recovery": r.o.recovery.Given,
-		"--name": r.o.name.Given, "--since": r.o.since.Given,
+		"--name": r.o.name.Given, "--since": r.o.since.Given, "--key-target": r.o.keyTarget.Given,
 	} {
 		if set {
 			names = append(names, name)
@@ -546,8 +569,12 @@ func (r *initRun) propose(context.Context) error {
 	if o.workflow.Given {
 		o.workflow.Value = path.Clean(strings.ReplaceAll(o.workflow.Value, `\`, "/"))
 	}
+	keyTarget, err := o.keyOf()
+	if err != nil {
+		return err
+	}
 	r.proposal = propose.From(r.project, propose.Options{Workflow: o.workflow.Value, Environment: o.environment.Value,
-		Tags: o.tags, Artifacts: o.artifacts, Since: r.since})
+		Tags: o.tags, Artifacts: o.artifacts, Since: r.since, KeyTarget: keyTarget})
 	for _, f := range r.proposal.Findings {
 		r.Err.Line("%s", f)
 	}

@@ -129,6 +129,13 @@ func (t *Targets) Listed(ctx context.Context, want policy.RootTarget) (*release.
 	}, nil
 }
 
+// Reach returns why a root cannot be followed that a rule names; nil if it can.
+func (t *Targets) Reach(ctx context.Context, want policy.RootTarget) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return RootFault(t.root(ctx, want).err)
+}
+
 // Carry reads what roots say of the targets that rules name, as the policy was asked, so that it is
 // recorded. A root that cannot be followed is an error: what is carried would be judged as if it
 // were still unknown.

@@ -49,6 +49,7 @@ type Options struct {
 	Tags        []string // patterns
 	Artifacts   []string // patterns
 	Since       time.Time
+	KeyTarget   *policy.RootTarget // of a trust root, whose key releases, too; nil for none
 }
 
 // Finding is something that was found, with what follows from it.
@@ -81,13 +82,14 @@ type Proposal struct {
 	past Past
 }
 
-// Rule is a proposed [[release]] table for one workflow.
+// Rule is a proposed [[release]] table for one workflow, or for a key that a trust root lists.
 type Rule struct {
 	Name         string
 	Workflow     string // path, or URL of a reusable workflow
 	Caller       string // "" if the workflow is not called
 	SignerRef    string
 	SignerDigest string
+	KeyTarget    *policy.RootTarget // of a trust root, whose key signs instead of a workflow; nil for a workflow
 	Environment  string
 	Triggers     []string
 	Refs         []string // patterns; nil if tags release
@@ -128,6 +130,9 @@ func From(p Project, o Options) *Proposal {
 	s.decide(o)
 	if o.Workflow != "" && len(out.Rules) == 0 {
 		s.named(o)
+	}
+	if o.KeyTarget != nil {
+		s.keyed(o)
 	}
 	if out.Since = o.Since; o.Since.IsZero() {
 		out.since(p.Bundles)

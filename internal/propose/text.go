@@ -93,7 +93,11 @@ func (p *Proposal) rule(line func(string, ...any), r *Rule) {
 		line("refs        = %s", list(r.Refs))
 	}
 	line("artifacts   = %s%s", list(r.Artifacts), guess(r.GuessArtifacts))
-	line("workflow    = %s", quote(r.Workflow))
+	if t := r.KeyTarget; t != nil {
+		line("keys        = [%s]", keyTable(t))
+	} else {
+		line("workflow    = %s", quote(r.Workflow))
+	}
 	if r.Caller != "" {
 		line("caller      = %s", quote(r.Caller))
 	}

@@ -29,6 +29,7 @@ const (
 	Drift    = "drift"
 	Settings = "settings"
 	Releases = "releases"
+	Roots    = "roots"
 )
 
 // Finding is what came of one check.

@@ -216,7 +216,7 @@ func (e *exporter) common() {
 	if r.GitHubRelease {
 		e.leave(e.at+".github-release", "", "%s cannot express an attestation of GitHub's about a release", e.target)
 	}
-	if r.Target != nil {
+	if r.Target != nil && !e.text {
 		e.leave(e.at+".tuf", "`repopolicy verify --tuf` asks a root of your trust.toml",
 			"%s cannot express what a trust root lists", e.target)
 	}
