@@ -63,11 +63,7 @@ func (t *Trusted) compared(r *Rule, res *RuleResult, req Request, c *Claims) []C
 			add("environment", ".23", w.Environment, id.DeploymentEnvironment)
 		}
 	} else {
-		field := "identity"
-		if id.Kind == KindKey {
-			field = "key"
-		}
-		add(field, "", r.people(), id.describe())
+		add(r.signerRow(id, res.Mismatches))
 	}
 	if !r.Tags.any {
 		add("tag", "", r.Tags.String(), first(tags))
@@ -100,6 +96,22 @@ func (t *Trusted) compared(r *Rule, res *RuleResult, req Request, c *Claims) []C
 		}
 	}
 	return out
+}
+
+// signerRow returns the row of who signed, where a rule names no workflow. What a trust root says of
+// a key is what differs in the key.
+func (r *Rule) signerRow(id *Identity, ms []Mismatch) (field, ext, want, got string) {
+	field, want, got = "identity", r.people(), id.describe()
+	switch {
+	case r.Target != nil:
+		field = "target"
+	case id.Kind == KindKey:
+		field = "key"
+	}
+	if i := slices.IndexFunc(ms, func(m Mismatch) bool { return m.Field == field }); i >= 0 && field == "key" {
+		want, got = ms[i].Want, ms[i].Got
+	}
+	return field, "", want, got
 }
 
 func first(s []string) string {
