@@ -284,7 +284,7 @@ var reasonTable = []info{
 	},
 	{
 		TargetUnlisted, ClassDeny, "the trust root does not list the artifact",
-		"compare the path with what its role lists; it may have been removed, or not be released yet",
+		"compare the path with what its role lists",
 	},
 	{ArtifactRead, ClassDeny, "the artifact could not be read", ""},
 	{

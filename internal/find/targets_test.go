@@ -107,7 +107,8 @@ func TestRootsAskedOnce(t *testing.T) {
 		if err != nil || got == nil || got.Role != "widget" || got.Length != 1 || !got.At.Equal(tuftest.Now) {
 			t.Errorf("%+v %v", got, err)
 		}
-		if got, err := targets.Listed(t.Context(), policy.RootTarget{Root: s.name(), Path: "widget/b.txt"}); got != nil || err != nil {
+		got, err = targets.Listed(t.Context(), policy.RootTarget{Root: s.name(), Path: "widget/b.txt"})
+		if got != nil || err != nil {
 			t.Errorf("what is not there: %+v %v", got, err)
 		}
 	}
@@ -218,7 +219,8 @@ tuf = { root = "` + s.name() + `", url = "https://tuf.example.com", role = "widg
 		l, err := targets.Listed(t.Context(), policy.RootTarget{Root: s.name(), Path: "widget/a.txt"})
 		return state, why, l, err
 	}
-	if state, why, l, err := ask(carried, tuftest.Now); state != "useless" || err != nil || l == nil || l.Role != "widget" {
+	state, why, l, err := ask(carried, tuftest.Now)
+	if state != "useless" || err != nil || l == nil || l.Role != "widget" {
 		t.Errorf("%s (%s) %+v %v", state, why, l, err)
 	}
 	if state, why, l, err := ask(carried, tuftest.Now.AddDate(2, 0, 0)); state != "unknown" || err == nil || l != nil ||

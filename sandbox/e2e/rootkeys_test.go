@@ -94,7 +94,8 @@ func TestRootKeys(t *testing.T) {
 			"keys = [{ root = %q, target = \"artifact.pub\"%s\n", name, k.name(), more)
 	}
 	version := func(n int, rules string) string {
-		return strings.Replace(string(policyText(name, 1, 1, "alice")), "version    = 1", fmt.Sprintf("version    = %d", n), 1) + rules
+		text := string(policyText(name, 1, 1, "alice"))
+		return strings.Replace(text, "version    = 1", fmt.Sprintf("version    = %d", n), 1) + rules
 	}
 	p := boundProject(t, name, version(1, rule("key", " }]")), nil)
 	sign := func(class policy.Class, text, key, file string) {
@@ -235,10 +236,11 @@ func TestListedByRoot(t *testing.T) {
 	verify(user, policy.ClassOK, "no log shows", "--tag", "v1", file)
 	verify(user, policy.ClassDeny, "needs the tag", file)
 	verify(user, policy.ClassDeny, "target-unlisted", "--tag", "v2", file)
-	verify(user, policy.ClassDeny, "artifact-mismatch", "--tag", "v1", "--name", "widget_1.zip", artifact(t, "widget_2.zip"))
+	verify(user, policy.ClassDeny, "artifact-mismatch", "--tag", "v1", "--name", "widget_1.zip",
+		artifact(t, "widget_2.zip"))
 	verify(newComputer(t), policy.ClassUnavailable, "[[root]]", "--tag", "v1", file)
-	k.user().says(policy.ClassDeny, "DENY target    the target widget/{tag}/{name}", "sign-release", "-R", name, "--checkout", p.dir,
-		"--key", private[0], "--tag", "v1", "--statement", artifact(t, "other.zip"))
+	k.user().says(policy.ClassDeny, "DENY target    the target widget/{tag}/{name}", "sign-release", "-R", name,
+		"--checkout", p.dir, "--key", private[0], "--tag", "v1", "--statement", artifact(t, "other.zip"))
 
 	// The keys of the role change; those that are gone sign nothing any more.
 	delegate("2", public[1], public[2])
