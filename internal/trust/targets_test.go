@@ -17,6 +17,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/internal/scaffold/tuftest"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/spelling"
@@ -210,8 +211,9 @@ func TestRolledBack(t *testing.T) {
 
 // TestKeyFacts: what a root says of a key, branch by branch.
 func TestKeyFacts(t *testing.T) {
-	id, err := spelling.KeyID([]byte(keyText))
+	pub, err := keys.Parse([]byte(keyText))
 	check(t, err)
+	id := pub.ID
 	for name, c := range map[string]struct {
 		content, custom string
 		change          func(*tuftest.Sim)
