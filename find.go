@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/rekor"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
 	"github.com/repopolicy/repopolicy/policy"
@@ -29,7 +31,7 @@ type Policy struct {
 	repo   policy.Locator
 	under  []*found // at least one; each judges alone
 	demand int      // how many of them have to allow
-	joined []string // names of the roots, where the user's map joins several
+	joined []*found // under each root that the user's map joins, where those are several
 	roots  []string // names of what is trusted, where no root was opened yet
 
 	pinned  *policy.Document     // that the caller named; nil for one that was found
@@ -46,6 +48,8 @@ type found struct {
 	*find.Found        // nil where no repository was asked
 	name        string // of the root in the user's map; "" for none
 	open        func(context.Context) ([]trust.Root, error)
+	scope       *scope        // that names the root; nil for none
+	introduces  bool          // the root may let another one judge the repository
 	unbound     *find.Unbound // what is judged by where no policy is bound; nil for the policy
 	first       *find.Found   // what a directory said before it was asked again; nil if it was not
 }
@@ -278,7 +282,13 @@ func (c *Client) Pinned(ctx context.Context, path string, text []byte) (*Policy,
 	}
 	p := &Policy{repo: doc.Content().Repository, pinned: doc, path: path, roots: c.rootNames()}
 	q := &find.Query{Repository: p.repo, Trust: c.trust(), Offline: c.Offline}
-	return c.underRoots(ctx, p, q, func(context.Context, *found) error { return nil })
+	return c.underRoots(ctx, p, q, func(ctx context.Context, f *found) error {
+		if !f.introduces {
+			return nil
+		}
+		_, err := f.open(ctx) // who judges has to be said
+		return find.RootFault(err)
+	})
 }
 
 // Signer returns what allows one signer alone: an exact e-mail address or URI, certified for
@@ -388,8 +398,11 @@ func (c *Client) inScope(
 	ctx context.Context, p *Policy, q *find.Query, config *trust.Config, s trust.Scope, one finding,
 ) (unknown bool, err error) {
 	var failed []error
+	var all []*found
+	opened := &scope{}
 	for _, name := range s.Roots {
-		f := c.named(config, q, name)
+		f := c.named(config, q, name, opened)
+		all = append(all, f)
 		err := one(ctx, f)
 		switch {
 		case err == nil:
@@ -409,27 +422,64 @@ func (c *Client) inScope(
 		return false, slices.MaxFunc(others, func(a, b error) int { return cmp.Compare(classOf(a), classOf(b)) })
 	}
 	if p.demand = s.Threshold; len(s.Roots) > 1 {
-		p.joined = s.Roots
+		p.joined = all
 	}
 	return false, nil
 }
 
-// named returns a root of the map, which is opened once, when it is first needed.
-func (c *Client) named(config *trust.Config, q *find.Query, name string) *found {
-	var mu sync.Mutex
-	var roots []trust.Root
-	return &found{name: name, open: func(ctx context.Context) ([]trust.Root, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if roots == nil {
-			r, err := c.finder(ctx).OpenRoot(ctx, config, name, q)
-			if err != nil {
-				return nil, err
-			}
-			roots = []trust.Root{r}
+// scope are the roots of a scope of the user's map that were opened, by their names there.
+type scope struct {
+	mu    sync.Mutex
+	roots map[string]trust.Root
+}
+
+// root returns a root of the scope, which is opened once, when it is first needed. One that
+// another root introduced does not count beside itself.
+func (s *scope) root(name string, open func() (trust.Root, error)) ([]trust.Root, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r, ok := s.roots[name]; ok {
+		return []trust.Root{r}, nil
+	}
+	r, err := open()
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range slices.Sorted(maps.Keys(s.roots)) {
+		o := s.roots[other]
+		if len(r.By)+len(o.By) > 0 && r.Is(o) {
+			return nil, &sigstore.Error{Reason: policy.TrustRootInvalid, Err: fmt.Errorf(
+				"root %s: it is the root %s of the same scope, and counts once", r.Name(), o.Name())}
 		}
-		return roots, nil
-	}}
+	}
+	if s.roots == nil {
+		s.roots = map[string]trust.Root{}
+	}
+	s.roots[name] = r
+	return []trust.Root{r}, nil
+}
+
+// label returns what the root is called that judges: it says who introduced it.
+func (f *found) label() string {
+	if f.scope == nil {
+		return f.name
+	}
+	f.scope.mu.Lock()
+	defer f.scope.mu.Unlock()
+	if r := f.scope.roots[f.name]; len(r.By) > 0 {
+		return r.Name()
+	}
+	return f.name
+}
+
+// named returns a root of the map, or what judges in its place.
+func (c *Client) named(config *trust.Config, q *find.Query, name string, s *scope) *found {
+	return &found{
+		name: name, scope: s, introduces: config.Introduces(name, q.Repository),
+		open: func(ctx context.Context) ([]trust.Root, error) {
+			return s.root(name, func() (trust.Root, error) { return c.finder(ctx).OpenRoot(ctx, config, name, q) })
+		},
+	}
 }
 
 // classOf returns the class of an error: INTERNAL for one of this machine.
@@ -503,7 +553,10 @@ type Knowledge struct {
 
 // Knowledge returns how the policy is known, under the first root.
 func (p *Policy) Knowledge() Knowledge {
-	k := Knowledge{Path: p.path, Completeness: chain.CompleteNone, Roots: p.joined}
+	k := Knowledge{Path: p.path, Completeness: chain.CompleteNone}
+	for _, f := range p.joined {
+		k.Roots = append(k.Roots, f.label())
+	}
 	if k.Roots != nil {
 		k.Demanded = p.demand
 	}
@@ -512,7 +565,7 @@ func (p *Policy) Knowledge() Knowledge {
 	}
 	first := p.under[0]
 	if k.Roots == nil && first.name != "" {
-		k.Roots = []string{first.name}
+		k.Roots = []string{first.label()}
 	}
 	if p.pinned != nil {
 		k.Genesis = p.pinned.Pin(policy.Ids{}).Genesis()

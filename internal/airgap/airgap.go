@@ -45,6 +45,7 @@ const (
 	targetsDir        = "trust/targets/"
 	besideMetadataDir = "beside/metadata/"
 	besideTargetsDir  = "beside/targets/"
+	introducedDir     = "introduced/%d/"
 	evidenceDir       = "evidence/"
 	logsDir           = "logs/"
 	rootsDir          = "roots/"
@@ -52,6 +53,12 @@ const (
 	rootTargets       = "targets"
 	maxAboutSize      = 64 << 10
 )
+
+// MaxIntroduced is how many roots that were introduced one after the other are carried.
+const MaxIntroduced = 3
+
+// TUF are files of a TUF repository, by their names there.
+type TUF struct{ Metadata, Targets map[string][]byte }
 
 // Bundle is what is carried.
 type Bundle struct {
@@ -68,6 +75,9 @@ type Bundle struct {
 	BesideMetadata, BesideTargets map[string][]byte
 	// Roots are the TUF repositories of the roots that rules name, by [RootName].
 	Roots map[string]Root
+	// Introduced are those of the root that the trust root introduces (SPEC 17.3), of the one
+	// that this introduces, and so on.
+	Introduced [MaxIntroduced]TUF
 	// Answer is what the directory answered, nil without one.
 	Answer []byte
 	// Pages are those of the answer, by name.
@@ -105,6 +115,9 @@ func New() *Bundle {
 		&b.Files, &b.Pages, &b.Metadata, &b.Targets, &b.BesideMetadata, &b.BesideTargets, &b.Evidence, &b.Logs,
 	} {
 		*files = map[string][]byte{}
+	}
+	for i := range b.Introduced {
+		b.Introduced[i] = TUF{map[string][]byte{}, map[string][]byte{}}
 	}
 	return b
 }
@@ -175,6 +188,10 @@ func (b *Bundle) dirs() map[string]map[string][]byte {
 	for name, r := range b.Roots {
 		out[rootsDir+name+"/"+rootMetadata+"/"] = r.Metadata
 		out[rootsDir+name+"/"+rootTargets+"/"] = r.Targets
+	}
+	for i, r := range b.Introduced {
+		dir := fmt.Sprintf(introducedDir, i+1)
+		out[dir+"metadata/"], out[dir+"targets/"] = r.Metadata, r.Targets
 	}
 	return out
 }

@@ -66,6 +66,9 @@ func (a *app) exportBundle(ctx context.Context, o *exportBundleOptions, evidence
 		files := b.Root(airgap.RootName(root))
 		into(files.Metadata, files.Targets)(target, name, data)
 	}
+	o.RecordIntroduced = func(depth int) func(bool, string, []byte) {
+		return into(b.Introduced[depth-1].Metadata, b.Introduced[depth-1].Targets)
+	}
 	var err error
 	if b.Evidence, err = pack(evidence); err != nil {
 		return err

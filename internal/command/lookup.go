@@ -77,7 +77,8 @@ type Lookup struct {
 	Carried *airgap.Bundle // judge by this instead of a repository
 	// Record and RecordBeside get the files of the trust root, and of the root beside it.
 	Record, RecordBeside func(target bool, name string, data []byte)
-	RecordTargets        func(root string, target bool, name string, data []byte) // of roots that rules name
+	RecordTargets        func(root string, target bool, name string, data []byte)    // of roots that rules name
+	RecordIntroduced     func(depth int) func(target bool, name string, data []byte) // of those that it introduces
 	// BranchOf returns the default branch, where a clone does not know it; nil for none.
 	BranchOf func(policy.Locator) string
 	Read     map[string][]byte // files that were read, by path
@@ -199,7 +200,8 @@ func (o *Lookup) query() (*find.Query, error) {
 	q := &find.Query{
 		Trust: *o.Trust(), Clone: o.Git.Value, BranchOf: o.BranchOf, Scan: o.Scan, Offline: o.Offline, Fresh: o.Fresh,
 		Carried: o.Carried, Record: o.Record, RecordBeside: o.RecordBeside,
-		RecordTargets: o.RecordTargets,
+		RecordTargets:    o.RecordTargets,
+		RecordIntroduced: o.RecordIntroduced,
 	}
 	var err error
 	if o.Repo.Given {

@@ -161,7 +161,7 @@ func (r *Run) Services(
 		case name == string(trust.PublicGood):
 			configs, err = trust.SigningConfigs(ctx, r.Finder().Followed(trust.Options{}), v2)
 		default:
-			configs, err = c.SigningConfigs(ctx, name, r.Finder().Named(c, trust.Options{}))
+			configs, err = c.SigningConfigs(ctx, name, repo, r.Finder().Named(c, trust.Options{}))
 		}
 		if err != nil {
 			return sigstore.Services{}, policy.Faultf(policy.TrustRootMissing, "signing config: %s", err)

@@ -99,6 +99,9 @@ type Query struct {
 	Record, RecordBeside func(target bool, name string, data []byte)
 	// RecordTargets is called with the files of the roots that rules name, by their names there.
 	RecordTargets func(root string, target bool, name string, data []byte)
+	// RecordIntroduced returns what is called with those of a root that was introduced; the
+	// first one's depth is 1.
+	RecordIntroduced func(depth int) func(target bool, name string, data []byte)
 }
 
 // Found is a repository's policy with what it was found from.

@@ -211,6 +211,12 @@ func AlarmText(a chain.Alarm) string {
 
 // Warnings returns what is not part of the verdict but should be known, a line each.
 func (f *Found) Warnings() (out []string) {
+	for _, n := range f.Root.Notes {
+		out = append(out, "note: "+n)
+	}
+	if len(f.Root.By) > 0 {
+		out = append(out, fmt.Sprintf("note: %s is judged under the root %s", f.Repository, f.Root.Name()))
+	}
 	for _, name := range f.Silent() {
 		out = append(out, fmt.Sprintf("note: no answer from the %s: %s", name, f.Resolution.Failed[name]))
 	}

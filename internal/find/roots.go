@@ -11,8 +11,10 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/airgap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
+	"github.com/repopolicy/repopolicy/internal/trust/tuf"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -80,33 +82,59 @@ func (f *Finder) Scopes(t *Trust, repo policy.Locator) ([]trust.Scope, *trust.Co
 	return []trust.Scope{{Roots: []string{name}, Threshold: 1}}, c, nil
 }
 
-// OpenRoot returns a root of the user's map, with what the root beside it says. Errors are
-// those of [trust.Roots].
+// OpenRoot returns what judges the repository of a question: a root of the user's map, or the
+// one that it introduces for it, with what the root beside it says. Errors are those of
+// [trust.Roots].
 func (f *Finder) OpenRoot(ctx context.Context, c *trust.Config, name string, q *Query) (trust.Root, error) {
-	how := trust.Options{Offline: q.Offline, Fresh: q.Fresh && !q.Offline, Record: q.Record}
+	how := trust.Options{
+		Offline: q.Offline, Fresh: q.Fresh && !q.Offline, Record: q.Record,
+	}
 	beside := trust.Options{Offline: how.Offline, Fresh: how.Fresh, Record: q.RecordBeside}
+	if q.RecordIntroduced != nil {
+		how.Introduced = func(depth int) (tuf.Source, func(bool, string, []byte)) { return nil, q.RecordIntroduced(depth) }
+	}
 	if b := q.Carried; b != nil { // each is followed from the pin that this machine has
 		moment := cmp.Or(q.Moment, f.Now())
 		carried := trust.Options{Offline: true, Now: func() time.Time { return moment }}
 		if len(b.Metadata) > 0 {
 			how, how.Source = carried, carriedTrust{b.Metadata, b.Targets}
+			how.Introduced = introducedIn(b)
 		}
 		if len(b.BesideMetadata) > 0 {
 			beside, beside.Source = carried, carriedTrust{b.BesideMetadata, b.BesideTargets}
 		}
 	}
-	r, err := f.Open(ctx, c, name, how)
+	r, err := f.openFor(ctx, c, name, q.Repository, how)
 	if err != nil {
 		return r, err
 	}
 	return c.Complete(ctx, name, r, f.Named(c, beside))
 }
 
+// Whatever may judge can be carried.
+const _ = uint(airgap.MaxIntroduced - trust.MaxIntroduced)
+
+// introducedIn returns where a file for the air gap has roots that were introduced.
+func introducedIn(b *airgap.Bundle) func(int) (tuf.Source, func(bool, string, []byte)) {
+	return func(depth int) (tuf.Source, func(bool, string, []byte)) {
+		if r := b.Introduced[depth-1]; len(r.Metadata) > 0 {
+			return carriedTrust{r.Metadata, r.Targets}, nil
+		}
+		return nil, nil
+	}
+}
+
 // Open returns a root of the user's map, or that of the public instance. Errors are those of
 // [trust.Roots].
 func (f *Finder) Open(ctx context.Context, c *trust.Config, name string, how trust.Options) (trust.Root, error) {
+	return f.openFor(ctx, c, name, policy.Locator{}, how)
+}
+
+func (f *Finder) openFor(
+	ctx context.Context, c *trust.Config, name string, repo policy.Locator, how trust.Options,
+) (trust.Root, error) {
 	if name != string(trust.PublicGood) {
-		return c.Open(ctx, name, f.Named(c, how))
+		return c.OpenFor(ctx, name, repo, f.Named(c, how))
 	}
 	roots, err := f.Public(ctx, how)
 	if err == nil && len(roots) != 1 {

@@ -24,7 +24,8 @@ type Authorization struct {
 	Tag        string         `json:"tag,omitempty"`
 	Commit     string         `json:"commit,omitempty"`
 	Policy     *PolicySummary `json:"policy"`
-	Caller     Signer         `json:"caller"` // as a certificate would name it
+	Root       string         `json:"trusted_root"` // under which the policy was found
+	Caller     Signer         `json:"caller"`       // as a certificate would name it
 	// Called is the reusable workflow of another repository or file that signs.
 	Called   string     `json:"called_workflow,omitempty"`
 	Actor    string     `json:"actor,omitempty"`
@@ -88,6 +89,7 @@ func NewAuthorization(z *gate.Authorization) *Authorization {
 		Schema: SchemaURL("authorization-v1"), Verdict: class.String(), Exit: class.Exit(),
 		Tool: "repopolicy " + Version(), Stage: z.Stage,
 		Repository: z.Found.Repository.String(), Tag: z.Tag, Commit: z.Commit, Policy: SummaryOfFound(z.Found),
+		Root:   z.Found.Root.Name(),
 		Caller: NewSigner(id), Actor: z.Run.Facts().Actor, Audience: z.Audience,
 		Drift: append([]string{}, z.Drift...), Releases: []Release{}, Alarms: []string{},
 	}

@@ -136,6 +136,12 @@ func CheckTarget(path string, data []byte) error {
 			err = fmt.Errorf("it is about %s", a.Repository)
 		}
 		return err
+	case strings.HasPrefix(path, IntroductionsDir):
+		in, err := ParseIntroduction(data)
+		if err == nil {
+			err = in.below(path)
+		}
+		return err
 	}
 	return nil
 }

@@ -203,9 +203,10 @@ func located(err error) error {
 }
 
 func (r *NamedRoot) check(names map[string]bool) error {
+	if err := checkName(r.Name); err != nil {
+		return err
+	}
 	switch {
-	case r.Name == "" || strings.Trim(r.Name, "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" || len(r.Name) > 64:
-		return errors.New("a name consists of lower-case letters, digits, '-' and '.'")
 	case names[r.Name]:
 		return errors.New("the name stands twice")
 	case r.URL == "":
@@ -217,6 +218,14 @@ func (r *NamedRoot) check(names map[string]bool) error {
 		if _, err := policy.ParseDigest("sha256:" + r.SHA256); err != nil {
 			return fmt.Errorf("sha256: %w", err)
 		}
+	}
+	return nil
+}
+
+// checkName refuses what is no name of a root.
+func checkName(name string) error {
+	if name == "" || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" || len(name) > 64 {
+		return errors.New("a name consists of lower-case letters, digits, '-' and '.'")
 	}
 	return nil
 }

@@ -96,7 +96,16 @@ func naming(address string, err error) error {
 	if !errors.As(err, &e) || strings.Contains(err.Error(), address) {
 		return err
 	}
-	return &sigstore.Error{Reason: e.Reason, Err: fmt.Errorf("%s: %w", address, err)}
+	return about(address, err)
+}
+
+// about says of what an error is, which stays one with its reason.
+func about(what string, err error) error {
+	var e *sigstore.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	return &sigstore.Error{Reason: e.Reason, Err: fmt.Errorf("%s: %w", what, err)}
 }
 
 // recorder passes on what a source returns.
@@ -163,27 +172,25 @@ func source(ctx context.Context, address string, o Options) (_ tuf.Source, done 
 	return tuf.HTTP(metadata.Via(), targets.Via()), func() {}, nil // redirects stay on the host
 }
 
-// Open returns a root of the configuration by its name. Its initial metadata is read from a
-// file, whose path is relative to the directory of the configuration. The error is a
-// [*sigstore.Error].
-func (c *Config) Open(ctx context.Context, name string, o Options) (out Root, err error) {
-	if name == string(PublicGood) {
-		return PublicGood.root(ctx, o)
-	}
-	err = c.with(ctx, name, o, func(pin []byte, client *tuf.Client) error {
-		out, err = Read(ctx, name, client)
-		out.Identity = spelling.Sum(pin)
-		return err
-	})
-	return out, err
+// Open returns a root of the configuration by its name, whatever it introduces. Its initial
+// metadata is read from a file, whose path is relative to the directory of the
+// configuration. The error is a [*sigstore.Error].
+func (c *Config) Open(ctx context.Context, name string, o Options) (Root, error) {
+	return c.OpenFor(ctx, name, policy.Locator{}, o)
 }
 
 // Complete adds to a root of the configuration, or that of the public instance, what the
 // root beside it says: a directory and a forge table, of each only where the root has none
 // itself. Beside that of the public instance is this project's own unless the configuration
-// names another. Errors are those of [Config.Open]: if the root beside it cannot be asked, it
+// names another. Nothing stands beside a root that was introduced, unless it is one of the
+// configuration's. Errors are those of [Config.Open]: if the root beside it cannot be asked, it
 // is not known what it demands.
 func (c *Config) Complete(ctx context.Context, name string, r Root, o Options) (Root, error) {
+	if len(r.By) > 0 {
+		if name = r.Own; name == "" {
+			return r, nil
+		}
+	}
 	use := func(client *tuf.Client) error { return r.more(ctx, client) }
 	var err error
 	if by := c.Beside(name); by != "" {
@@ -198,13 +205,15 @@ func (c *Config) Complete(ctx context.Context, name string, r Root, o Options) (
 	return r, nil
 }
 
-// SigningConfigs returns the signing configs of a root of the configuration, at least
-// one. Errors are those of [Config.Open].
-func (c *Config) SigningConfigs(ctx context.Context, name string, o Options) ([][]byte, error) {
+// SigningConfigs returns the signing configs, at least one, of what judges a repository: a
+// root of the configuration, or the one that it introduces. Errors are those of [Config.Open].
+func (c *Config) SigningConfigs(
+	ctx context.Context, name string, repo policy.Locator, o Options,
+) ([][]byte, error) {
 	var out [][]byte
-	err := c.with(ctx, name, o, func(_ []byte, client *tuf.Client) error {
+	err := c.judging(ctx, name, repo, o, func(j *judge) error {
 		for _, target := range []string{SigningConfigTarget, SigningConfigV2Target} {
-			data, err := client.Target(ctx, target)
+			data, err := j.client.Target(ctx, target)
 			switch {
 			case err == nil:
 				out = append(out, data)
@@ -228,12 +237,20 @@ func (c *Config) with(
 	if !ok {
 		return missing(fmt.Errorf("no root %q is configured", name))
 	}
-	pin, err := named.pin(c.Dir)
+	pin, address, o, err := c.place(ctx, &named, o)
 	if err != nil {
-		return &sigstore.Error{Reason: policy.TrustRootInvalid, Err: err}
+		return err
 	}
-	o.keyTypes = named.keyTypes(ctx, o)
-	return follow(ctx, pin, c.address(&named), o, func(client *tuf.Client) error { return use(pin, client) })
+	return follow(ctx, pin, address, o, func(client *tuf.Client) error { return use(pin, client) })
+}
+
+// place returns what a root of the configuration is followed from, and where and how.
+func (c *Config) place(ctx context.Context, r *NamedRoot, o Options) (pin []byte, address string, _ Options, err error) {
+	if pin, err = r.pin(c.Dir); err != nil {
+		return nil, "", o, invalid(err)
+	}
+	o.keyTypes = r.keyTypes(ctx, o)
+	return pin, c.address(r), o, nil
 }
 
 // address is where a root of the configuration is followed from.

@@ -98,7 +98,7 @@ func TestPlaces(t *testing.T) {
 		if r.Name() != "a" || r.Identity != spelling.Sum(s.Files["1.root.json"]) || role == "" {
 			t.Errorf("%s: %+v %q", place, r, role)
 		}
-		configs, err := c.SigningConfigs(t.Context(), "a", o)
+		configs, err := c.SigningConfigs(t.Context(), "a", policy.Locator{}, o)
 		if err != nil || len(configs) != 2 || !strings.HasSuffix(string(configs[1]), SigningConfigV2Target) {
 			t.Errorf("%s: %s %v", place, configs, err)
 		}
@@ -164,7 +164,7 @@ func TestNoPlace(t *testing.T) {
 		}
 		o := Options{Now: func() time.Time { return tuftest.Now }}
 		r, err := c.Open(t.Context(), row.root, o)
-		configs, err2 := c.SigningConfigs(t.Context(), row.root, o)
+		configs, err2 := c.SigningConfigs(t.Context(), row.root, policy.Locator{}, o)
 		err3 := c.Fetch(t.Context(), row.root, o)
 		for _, err := range []error{err, err2, err3} {
 			var e *sigstore.Error
@@ -197,7 +197,7 @@ func TestNoPlace(t *testing.T) {
 	if _, err := c.Open(t.Context(), "a", o); err != nil {
 		t.Error(err)
 	}
-	if configs, err := c.SigningConfigs(t.Context(), "a", o); err == nil {
+	if configs, err := c.SigningConfigs(t.Context(), "a", policy.Locator{}, o); err == nil {
 		t.Errorf("no signing config: %s", configs)
 	}
 	bare := besides(t, nil)
@@ -213,7 +213,7 @@ func TestNoPlace(t *testing.T) {
 		}
 	}
 	o.Source = full
-	if configs, err := named(t, full, "https://tuf.example.com", "").SigningConfigs(t.Context(), "a", o); err == nil {
+	if configs, err := named(t, full, "https://tuf.example.com", "").SigningConfigs(t.Context(), "a", policy.Locator{}, o); err == nil {
 		t.Errorf("half of the signing configs: %s", configs)
 	}
 	// An absolute path is not below the configuration's.

@@ -33,6 +33,21 @@ type Root struct {
 	// Identity stays when the root changes: the name of the instance, or the hex digest
 	// of the metadata that the root was followed from; "" for a file.
 	Identity string
+	// Newest is the hex digest of the newest root metadata; "" for a root that is not
+	// followed by a configuration.
+	Newest string
+	// By names who introduced the root (SPEC 17.3), the nearest first; none for one that the
+	// user named. Own is its name in the user's map then; "" if it has none there.
+	By  []string
+	Own string
+	// Notes are what should be known of how the root was found, a line each.
+	Notes []string
+}
+
+// Is reports whether two roots are the same one, as far as their metadata shows.
+func (r Root) Is(other Root) bool {
+	return r.Identity != "" && r.Identity == other.Identity || r.Newest != "" && r.Newest == other.Newest ||
+		r.Digest() == other.Digest()
 }
 
 // Plain returns the trusted roots alone.
@@ -68,6 +83,9 @@ type Options struct {
 	// Record, if set, is called with each file of the TUF repository that was read, by
 	// its name in the source.
 	Record func(target bool, name string, data []byte)
+	// Introduced, if set, returns the same two for a root that was introduced: the first
+	// one's depth is 1. Without a source the root is asked where its introduction says.
+	Introduced func(depth int) (tuf.Source, func(target bool, name string, data []byte))
 
 	keyTypes map[string]tuf.KeyType // beside those that are built in
 }

@@ -111,13 +111,14 @@ var may = map[string][]string{
 		"internal/strictjson", "policy", "policy/chain",
 	},
 	"internal/trust": {
-		"internal/answers", "internal/bindings", "internal/file", "internal/sigstore", "internal/spelling",
-		"internal/strictjson", "internal/trust/oci", "internal/trust/tuf", "internal/web", "policy",
+		"internal/answers", "internal/bindings", "internal/canonical", "internal/file", "internal/sigstore",
+		"internal/spelling", "internal/strictjson", "internal/trust/oci", "internal/trust/tuf", "internal/web", "policy",
 	},
 	"internal/find": {
 		"internal/airgap", "internal/answers", "internal/bindings", "internal/budget", "internal/canonical", "internal/git",
 		"internal/lookup", "internal/memory", "internal/rekor", "internal/release", "internal/sigstore",
-		"internal/strictjson", "internal/trust", "internal/trust/oci", "internal/web", "policy", "policy/chain",
+		"internal/strictjson", "internal/trust", "internal/trust/oci", "internal/trust/tuf", "internal/web", "policy",
+		"policy/chain",
 	},
 	"internal/gate": {
 		"internal/bindings", "internal/find", "internal/git", "internal/identity", "internal/release",

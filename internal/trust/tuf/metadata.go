@@ -3,6 +3,7 @@
 package tuf
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -43,6 +44,7 @@ type Header struct {
 // Root is root metadata.
 type Root struct {
 	Header
+	Digest             string // SHA-256 of its file, in hex
 	ConsistentSnapshot bool
 	Keys               map[string]Key
 	Roles              map[string]Role // "root", "timestamp", "snapshot", "targets"
@@ -152,8 +154,9 @@ func supported(version string) bool {
 func readRoot(d *document) (*Root, error) {
 	f := &fields{}
 	r := &Root{
-		Header: d.Header, ConsistentSnapshot: f.flag(d.body["consistent_snapshot"], "consistent_snapshot"),
-		Roles: map[string]Role{},
+		Header: d.Header, Digest: fmt.Sprintf("%x", sha256.Sum256(d.data)),
+		ConsistentSnapshot: f.flag(d.body["consistent_snapshot"], "consistent_snapshot"),
+		Roles:              map[string]Role{},
 	}
 	r.Keys = f.keys(d.body["keys"])
 	roles := f.object(d.body["roles"], "roles")
