@@ -49,7 +49,7 @@ func vectors(t *testing.T, kind string, least int, f func(t *testing.T, header m
 			for line := range strings.Lines(head) {
 				k, v, ok := strings.Cut(strings.TrimSpace(line), ": ")
 				if !ok || header[k] != "" ||
-					!slices.Contains([]string{"expect", "requirement", "source", "target", "statement"}, k) {
+					!slices.Contains([]string{"expect", "requirement", "source", "target", "statement", "sha256", "schema"}, k) {
 					t.Errorf("%q", line)
 				}
 				header[k] = v

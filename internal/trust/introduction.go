@@ -61,7 +61,7 @@ type introductionDoc struct {
 	URL          string   `json:"url"`
 	SHA256       string   `json:"sha256"`
 	Initial      string   `json:"initial"`
-	Identities   string   `json:"identities,omitempty"`
+	Identities   *string  `json:"identities,omitempty"`
 }
 
 // Bytes returns the introduction as a target, the same bytes for the same introduction.
@@ -71,7 +71,8 @@ func (i *Introduction) Bytes() []byte {
 		SHA256: spelling.Sum(i.Initial), Initial: base64.StdEncoding.EncodeToString(i.Initial),
 	}
 	if i.ByIntroducer {
-		doc.Identities = identitiesIntroducer
+		by := identitiesIntroducer
+		doc.Identities = &by
 	}
 	return strictjson.Indented(doc)
 }
@@ -89,18 +90,17 @@ func ParseIntroduction(data []byte) (*Introduction, error) {
 	if doc.Schema != introductionSchema {
 		return nil, fmt.Errorf("schema %.200q is not %q", doc.Schema, introductionSchema)
 	}
-	out := &Introduction{
-		Name: doc.Name, Repositories: doc.Repositories, URL: doc.URL, ByIntroducer: doc.Identities == identitiesIntroducer,
-	}
+	out := &Introduction{Name: doc.Name, Repositories: doc.Repositories, URL: doc.URL}
 	if out.Initial, err = canonical.ParseBase64(doc.Initial); err != nil {
 		return nil, fmt.Errorf("initial: %w", err)
 	}
 	if sum := spelling.Sum(out.Initial); len(out.Initial) == 0 || sum != doc.SHA256 {
 		return nil, fmt.Errorf("initial: its digest is %s, not that of \"sha256\"", sum)
 	}
-	if !slices.Contains([]string{"", identitiesPublic, identitiesIntroducer}, doc.Identities) {
-		return nil, fmt.Errorf("identities: %.80q is neither %q nor %q", doc.Identities, identitiesPublic,
-			identitiesIntroducer)
+	if by := doc.Identities; by != nil {
+		if out.ByIntroducer = *by == identitiesIntroducer; !out.ByIntroducer && *by != identitiesPublic {
+			return nil, fmt.Errorf("identities: %.80q is neither %q nor %q", *by, identitiesPublic, identitiesIntroducer)
+		}
 	}
 	if err := out.check(); err != nil {
 		return nil, err
