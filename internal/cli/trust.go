@@ -161,20 +161,29 @@ func (a *app) showRoot(ctx context.Context, c *trust.Config, name string, how tr
 	if err != nil && !super {
 		return find.RootFault(err)
 	}
-	a.Out.Line("%s", name)
 	named, ok := c.Root(name)
+	var others []trust.ListedIntroduction
+	if ok { // it was followed a moment ago
+		if others, err = c.Introductions(ctx, name, a.Finder().Named(c, trust.Options{Offline: how.Offline})); err != nil {
+			return find.RootFault(err)
+		}
+	}
+	a.Out.Line("%s", name)
 	if ok {
 		a.Out.Line("  from        %s", named.URL)
 	}
 	switch {
 	case super && len(named.Beside) > 0:
 		a.Out.Line("  for         what %s may leave open: it has no trusted root", strings.Join(named.Beside, ", "))
+	case super && len(others) > 0:
+		a.Out.Line("  for         anchors, and the roots that it introduces: it has no trusted root")
 	case super:
 		a.Out.Line("  for         anchors alone: it has no trusted root")
 	default:
 		a.Out.Line("  root        %s", r.Digest())
 	}
 	a.showContent(c, name, r)
+	a.showIntroductions(c, others)
 	if !expires.IsZero() {
 		a.showExpiry(name, role, expires)
 	}
@@ -193,6 +202,22 @@ func (a *app) showContent(c *trust.Config, name string, r trust.Root) {
 		a.Out.Line("  beside it   %s, for what it does not say itself", by)
 	} else if name == string(trust.PublicGood) && trust.HasProject() {
 		a.Out.Line("  beside it   the root of this project, for what it does not say itself")
+	}
+}
+
+// showIntroductions prints which roots a root introduces.
+func (a *app) showIntroductions(c *trust.Config, listed []trust.ListedIntroduction) {
+	for _, l := range listed {
+		if l.Err != nil {
+			a.Out.Line("  introduces  nobody at %s: %s", l.Path, l.Err)
+			continue
+		}
+		own := ""
+		if _, ok := c.Root(l.Name); ok {
+			own = "; yours of that name comes in its place"
+		}
+		a.Out.Line("  introduces  %s for %s, from %s, says its role %s%s", l.Name, strings.Join(l.Repositories, ", "), l.URL,
+			l.Role, own)
 	}
 }
 

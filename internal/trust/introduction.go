@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -30,6 +31,8 @@ const (
 	// maxPrefix is how many elements the place of an introduction has at most, the host
 	// among them: so many targets are asked for about a repository.
 	maxPrefix = 8
+	// maxListed is how many introductions of a root are listed at most.
+	maxListed = 100
 	// maxAddress is the longest address of an introduced root, in bytes.
 	maxAddress = 512
 
@@ -157,8 +160,8 @@ func checkAddress(address string) error {
 	return spelling.CheckHost(u.Hostname())
 }
 
-// same reports whether two introductions are of one root, whatever their scopes.
-func (i *Introduction) same(other *Introduction) bool {
+// Is reports whether two introductions are of one root, whatever their scopes.
+func (i *Introduction) Is(other *Introduction) bool {
 	return i.Name == other.Name && i.URL == other.URL && i.ByIntroducer == other.ByIntroducer &&
 		bytes.Equal(i.Initial, other.Initial)
 }
@@ -266,7 +269,7 @@ func FindIntroduction(ctx context.Context, c *tuf.Client, repo policy.Locator) (
 		case err != nil:
 			return nil, err
 		case in == nil || !in.matches(repo):
-		case found != nil && !found.same(in):
+		case found != nil && !found.Is(in):
 			return nil, invalid(fmt.Errorf("%s introduces %s for %s, and %s introduces %s", at, found.Name, repo, path,
 				in.Name))
 		case found == nil:
@@ -305,6 +308,53 @@ func listed(ctx context.Context, c *tuf.Client, repo policy.Locator) string {
 		}
 	}
 	return ""
+}
+
+// ListedIntroduction is an introduction that a root lists.
+type ListedIntroduction struct {
+	Path, Role    string
+	*Introduction       // nil if it cannot be read
+	Err           error // why
+}
+
+// ListIntroductions returns what a root introduces, for people: what its own targets list, and
+// what is at the places that it delegates one by one, in the order of their paths. The client must have been
+// refreshed. Of more than a hundred none is listed, which is an error.
+func ListIntroductions(ctx context.Context, c *tuf.Client) ([]ListedIntroduction, error) {
+	top, err := c.Targets(ctx)
+	if err != nil {
+		return nil, missing(err)
+	}
+	places := map[string]bool{}
+	for path := range top.Files {
+		places[path] = true
+	}
+	for _, d := range top.Delegations {
+		for _, p := range d.Paths {
+			places[p] = !strings.ContainsAny(p, "*?[")
+		}
+	}
+	maps.DeleteFunc(places, func(path string, literal bool) bool {
+		return !literal || !strings.HasPrefix(path, IntroductionsDir)
+	})
+	if len(places) > maxListed {
+		return nil, missing(fmt.Errorf("%d introductions, at most %d are listed", len(places), maxListed))
+	}
+	var out []ListedIntroduction
+	for _, path := range slices.Sorted(maps.Keys(places)) {
+		l := ListedIntroduction{Path: path}
+		f, err := c.Find(ctx, path)
+		if errors.Is(err, tuf.ErrNoTarget) {
+			continue
+		}
+		if l.Role = f.Role; err != nil {
+			l.Err = missing(err)
+		} else {
+			l.Introduction, l.Err = readIntroduction(ctx, c, path)
+		}
+		out = append(out, l)
+	}
+	return out, nil
 }
 
 func invalid(err error) error { return &sigstore.Error{Reason: policy.TrustRootInvalid, Err: err} }

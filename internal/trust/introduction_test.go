@@ -64,7 +64,7 @@ func FuzzIntroduction(f *testing.F) {
 			return
 		}
 		again, err := ParseIntroduction(in.Bytes())
-		if err != nil || !again.same(in) || !slices.Equal(again.Repositories, in.Repositories) {
+		if err != nil || !again.Is(in) || !slices.Equal(again.Repositories, in.Repositories) {
 			t.Fatalf("%+v became %+v: %v", in, again, err)
 		}
 		repo, err := policy.ParseLocator(text)

@@ -72,6 +72,18 @@ func (c *Config) Introduces(name string, repo policy.Locator) bool {
 	return c.introduces(name, repo) && !slices.Contains(publicHosts, repo.Host())
 }
 
+// Introductions returns what a root of the configuration introduces, for people; see
+// [ListIntroductions].
+func (c *Config) Introductions(ctx context.Context, name string, o Options) (
+	out []ListedIntroduction, err error,
+) {
+	err = c.with(ctx, name, o, func(_ []byte, client *tuf.Client) error {
+		out, err = ListIntroductions(ctx, client)
+		return err
+	})
+	return out, err
+}
+
 func (c *Config) introduces(name string, repo policy.Locator) bool {
 	if _, ok := c.Root(name); !ok || repo.IsZero() {
 		return false

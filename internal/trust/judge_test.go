@@ -553,7 +553,7 @@ func TestIntroducedOffline(t *testing.T) {
 	record := func(f *oci.Files) func(bool, string, []byte) {
 		return func(target bool, name string, data []byte) {
 			if target {
-				f.Targets[name] = data
+				f.Targets[name] = oci.Bytes(data)
 			} else {
 				f.Metadata[name] = data
 			}

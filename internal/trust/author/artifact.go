@@ -37,7 +37,7 @@ func (r *Repository) AddFile(ctx context.Context, role, to, from string, custom 
 	if t == nil {
 		return fmt.Errorf("there is no role %s", role)
 	}
-	if err := r.delegates(role, to); err != nil {
+	if err := r.Asks(role, to); err != nil {
 		return err
 	}
 	resume := budget.Pause(ctx)

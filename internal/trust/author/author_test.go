@@ -11,6 +11,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -295,6 +296,77 @@ func TestLife(t *testing.T) {
 	w.sign(w.alice, w.bob)
 	check(t, w.publish())
 	w.everywhere(path, "by acme")
+}
+
+// TestUndelegate: a role that is gone answers for nothing, and whoever knew it goes on; it can
+// come back.
+func TestUndelegate(t *testing.T) {
+	w := newWorld(t)
+	eve, frank := newPerson(t, "ed25519"), newPerson(t, "ecdsa")
+	delegate := func(to person) {
+		t.Helper()
+		w.must(func(r *Repository) error {
+			return r.Delegate("acme", []string{"d/*"}, Setup{Keys: []Key{to.key}, Threshold: 1})
+		})
+	}
+	delegate(eve)
+	w.must(func(r *Repository) error { return r.Add("acme", "d/x", []byte("by acme")) })
+	w.sign(w.alice, w.bob, eve)
+	check(t, w.publish())
+	cache := t.TempDir()
+	read := func() (string, error) {
+		t.Helper()
+		files := w.files()
+		c, err := tuf.New(tuf.Options{
+			Root: files.Metadata["1.root.json"], Source: files.Source(), Cache: cache, Now: func() time.Time { return now },
+		})
+		check(t, err)
+		check(t, c.Refresh(t.Context()))
+		data, err := c.Target(t.Context(), "d/x")
+		return string(data), err
+	}
+	if got, err := read(); err != nil || got != "by acme" {
+		t.Fatal(got, err)
+	}
+	w.must(func(r *Repository) error {
+		listed, err := r.Listed("acme", "")
+		if err == nil && (len(listed) != 1 || string(listed["d/x"]) != "by acme" || len(r.Delegated()["acme"]) != 1) {
+			err = fmt.Errorf("%s %v", listed, r.Delegated())
+		}
+		return errors.Join(err, r.Undelegate("acme"))
+	})
+	w.sign(w.alice, w.bob)
+	check(t, w.publish())
+	if got, err := read(); !errors.Is(err, tuf.ErrNoTarget) {
+		t.Errorf("%q %v", got, err)
+	}
+	w.must(func(r *Repository) error {
+		all, err := r.Status()
+		if len(all) != 4 || len(r.Delegated()) != 0 {
+			err = fmt.Errorf("%+v %v", all, r.Delegated())
+		}
+		if _, err := r.Listed("acme", ""); err == nil {
+			t.Error("a role that is gone lists something")
+		}
+		return err
+	})
+	if err := w.do(now, func(r *Repository) error { return r.Undelegate("acme") }); err == nil {
+		t.Error("gone twice")
+	}
+	// By other keys, and with nothing of what it had.
+	delegate(frank)
+	w.sign(w.alice, w.bob, frank)
+	check(t, w.publish())
+	if got, err := read(); !errors.Is(err, tuf.ErrNoTarget) {
+		t.Errorf("%q %v", got, err)
+	}
+	w.must(func(r *Repository) error { return r.Add("acme", "d/x", []byte("again")) })
+	w.sign(frank)
+	check(t, w.publish())
+	if got, err := read(); err != nil || got != "again" {
+		t.Error(got, err)
+	}
+	w.everywhere("d/x", "again")
 }
 
 // TestForged: signatures that are none are found before anything is published.

@@ -70,6 +70,11 @@ func (r *Repository) prepare() {
 	for role, t := range r.targets {
 		meta[role+".json"] = metadata.MetaFile(t.Signed.Version)
 	}
+	for name, version := range r.listed { // of a role that is gone, too: clients demand it (TUF 5.5.5)
+		if meta[name] == nil {
+			meta[name] = metadata.MetaFile(version)
+		}
+	}
 	if s := r.snapshot; s == nil || !sameVersions(s.Signed.Meta, meta) || r.stale(Snapshot, s.Signed.Expires) {
 		r.snapshot = metadata.Snapshot(r.until(Snapshot))
 		r.snapshot.Signed.Version, r.snapshot.Signed.Meta = r.published.snapshot+1, meta

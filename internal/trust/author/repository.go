@@ -216,6 +216,9 @@ func (r *Repository) loadStaged() error {
 		}
 		r.staged[role] = true
 	}
+	if r.root != nil {
+		r.forgetRoles()
+	}
 	return nil
 }
 

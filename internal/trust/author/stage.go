@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -199,7 +200,7 @@ func (r *Repository) Add(role, path string, data []byte) error {
 	if old := t.Signed.Targets[path]; old != nil && old.Equal(*info) {
 		return nil
 	}
-	if err := r.delegates(role, path); err != nil {
+	if err := r.Asks(role, path); err != nil {
 		return err
 	}
 	if err := file.Update(r.dir, treeDir+"/"+targetsDir+"/"+hashed(path, info), data); err != nil {
@@ -284,8 +285,8 @@ func (r *Repository) Remove(role, path string) error {
 	return r.save()
 }
 
-// delegates returns an error if a path is none that the role is asked about.
-func (r *Repository) delegates(role, path string) error {
+// Asks returns an error if a path is none that the role is asked about.
+func (r *Repository) Asks(role, path string) error {
 	if role == Targets {
 		return nil
 	}
@@ -301,9 +302,59 @@ func (r *Repository) delegates(role, path string) error {
 	return fmt.Errorf("nobody delegates to %s", role)
 }
 
+// Listed returns what a role lists at paths that begin so, as it is staged or published, by path.
+func (r *Repository) Listed(role, prefix string) (map[string][]byte, error) {
+	t := r.targets[role]
+	if t == nil {
+		return nil, fmt.Errorf("there is no role %s", role)
+	}
+	out := map[string][]byte{}
+	for path, info := range t.Signed.Targets {
+		if !strings.HasPrefix(path, prefix) {
+			continue
+		}
+		data, err := file.Read(r.path(treeDir, targetsDir, filepath.FromSlash(hashed(path, info))), maxFile)
+		if err == nil {
+			err = info.VerifyLengthHashes(data)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		out[path] = data
+	}
+	return out, nil
+}
+
+// Delegated returns the roles that are delegated to and the patterns of each.
+func (r *Repository) Delegated() map[string][]string {
+	out := map[string][]string{}
+	for _, d := range r.delegations() {
+		out[d.Name] = d.Paths
+	}
+	return out
+}
+
+// Undelegate stages that a role answers for nothing any more.
+func (r *Repository) Undelegate(role string) error {
+	if !slices.ContainsFunc(r.delegations(), func(d metadata.DelegatedRole) bool { return d.Name == role }) {
+		return fmt.Errorf("nobody delegates to %s", role)
+	}
+	signed, err := r.edit(Targets)
+	if err != nil {
+		return err
+	}
+	to := signed.Delegations
+	to.Roles = slices.DeleteFunc(to.Roles, func(d metadata.DelegatedRole) bool { return d.Name == role })
+	dropKeys(to)
+	if len(to.Roles) == 0 {
+		signed.Delegations = nil
+	}
+	return r.save()
+}
+
 func (r *Repository) delegations() []metadata.DelegatedRole {
-	if d := r.targets[Targets].Signed.Delegations; d != nil {
-		return d.Roles
+	if t := r.targets[Targets]; t != nil && t.Signed.Delegations != nil {
+		return t.Signed.Delegations.Roles
 	}
 	return nil
 }
@@ -335,7 +386,7 @@ func (r *Repository) Delegate(role string, patterns []string, s Setup) error {
 	replaceDelegation(signed, d, s.Keys)
 	if r.targets[role] == nil {
 		r.targets[role] = metadata.Targets()
-		r.targets[role].Signed.Version = 0
+		r.targets[role].Signed.Version = r.listed[role+".json"] // of a role that was there before
 	}
 	if _, err := r.edit(role); err != nil {
 		return err
@@ -367,7 +418,12 @@ func replaceDelegation(t *metadata.TargetsType, d metadata.DelegatedRole, keys [
 	} else {
 		to.Roles[i] = d
 	}
-	maps.DeleteFunc(to.Keys, func(id string, _ *metadata.Key) bool {
-		return !slices.ContainsFunc(to.Roles, func(o metadata.DelegatedRole) bool { return slices.Contains(o.KeyIDs, id) })
+	dropKeys(to)
+}
+
+// dropKeys leaves out the keys that no delegation names.
+func dropKeys(d *metadata.Delegations) {
+	maps.DeleteFunc(d.Keys, func(id string, _ *metadata.Key) bool {
+		return !slices.ContainsFunc(d.Roles, func(o metadata.DelegatedRole) bool { return slices.Contains(o.KeyIDs, id) })
 	})
 }
