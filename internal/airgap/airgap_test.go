@@ -42,6 +42,11 @@ func sample(t testing.TB) *Bundle {
 				map[string][]byte{"1.root.json": []byte("r")}, map[string][]byte{"keys/ab.artifact.pub": []byte("k")},
 			},
 		},
+		Introduced: [MaxIntroduced]TUF{
+			{map[string][]byte{"1.root.json": []byte("first")}, map[string][]byte{"d/ab.x.json": []byte("x")}},
+			{map[string][]byte{}, map[string][]byte{}},
+			{map[string][]byte{"1.root.json": []byte("third")}, map[string][]byte{}},
+		},
 	}
 }
 
@@ -123,6 +128,10 @@ func TestRefused(t *testing.T) {
 		"a drive":             {[]entry{head, file("evidence/c:x", "")}, "relative"},
 		"a backslash":         {[]entry{head, file(`evidence\x`, "")}, "relative"},
 		"a control character": {[]entry{head, file("evidence/a\nb", "")}, "printable"},
+		"a fourth root":       {[]entry{head, file("introduced/4/metadata/1.root.json", "")}, "not a place"},
+		"a root before":       {[]entry{head, file("introduced/0/metadata/1.root.json", "")}, "not a place"},
+		"a root by 01":        {[]entry{head, file("introduced/01/metadata/1.root.json", "")}, "not a place"},
+		"of a root, no kind":  {[]entry{head, file("introduced/1/1.root.json", "")}, "not a place"},
 		"twice":               {[]entry{head, file("evidence/x", "1"), file("evidence/x", "2")}, "twice"},
 		"about twice":         {[]entry{head, head}, "twice"},
 		"another place":       {[]entry{head, file("config/trust.toml", "")}, "place"},

@@ -20,7 +20,10 @@ import (
 	"github.com/repopolicy/repopolicy/internal/gate"
 	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/internal/report"
+	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/token"
+	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/oidc"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
@@ -87,7 +90,13 @@ func authFound(t testing.TB) *find.Found {
 	if r := resolved.Reason(); r != "" {
 		t.Fatal(r, resolved.Problems())
 	}
-	return &find.Found{Repository: repo, Resolution: &bindings.Resolution{Chain: resolved}}
+	root, err := sigstore.ParseRoot("acme, introduced by foundation", sigstoretest.New(t).Root(sigstoretest.RootOptions{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &find.Found{
+		Repository: repo, Resolution: &bindings.Resolution{Chain: resolved}, Root: trust.Root{Root: root},
+	}
 }
 
 // authorizations are one that is allowed and some that are not.
@@ -185,6 +194,9 @@ func TestAuthorizationForms(t *testing.T) {
 		}
 		if err := validate(decision, data); err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+		if r.Root != "acme, introduced by foundation" {
+			t.Errorf("%s: under %q", name, r.Root)
 		}
 		out := filepath.Join(t.TempDir(), "output")
 		summary := filepath.Join(t.TempDir(), "summary")

@@ -245,7 +245,9 @@ func (c *Config) with(
 }
 
 // place returns what a root of the configuration is followed from, and where and how.
-func (c *Config) place(ctx context.Context, r *NamedRoot, o Options) (pin []byte, address string, _ Options, err error) {
+func (c *Config) place(
+	ctx context.Context, r *NamedRoot, o Options,
+) (pin []byte, address string, _ Options, err error) {
 	if pin, err = r.pin(c.Dir); err != nil {
 		return nil, "", o, invalid(err)
 	}
@@ -287,6 +289,16 @@ func Identities(
 		}
 		return OIDCKeys(root)[KeyTypeOIDC](k)
 	}}
+}
+
+// Begins returns why a root cannot be followed from metadata: it is malformed, or not signed
+// by its own keys. Open is that of [Identities].
+func Begins(
+	ctx context.Context, initial []byte, now func() time.Time,
+	open func(ctx context.Context, name string) (*sigstore.Root, error),
+) error {
+	_, err := tuf.New(tuf.Options{Root: initial, Now: now, KeyTypes: Identities(ctx, string(PublicGood), open)})
+	return err
 }
 
 // Anchor returns what the root that anchors a repository says of it; nil without such a

@@ -155,7 +155,8 @@ func checkAddress(address string) error {
 	u, err := url.Parse(address)
 	if err != nil || !strings.HasPrefix(address, "https://") || u.User != nil || strings.HasSuffix(address, "/") ||
 		strings.ContainsAny(address, "?#%\\ ") {
-		return fmt.Errorf("%.200q is neither a plain https URL without a slash at its end nor like oci:REGISTRY/NAME", address)
+		return fmt.Errorf("%.200q is neither a plain https URL, without a slash at its end, nor like oci:REGISTRY/NAME",
+			address)
 	}
 	return spelling.CheckHost(u.Hostname())
 }

@@ -53,7 +53,7 @@ func TestIntroductionVectors(t *testing.T) {
 // FuzzIntroduction: what is read is written as something that is read as the same, and
 // stands at the place that is asked about everything that it matches.
 func FuzzIntroduction(f *testing.F) {
-	f.Add(acme("https://git.acme.example/**", "https://git.acme.example:8443/a/*/c").Bytes(), "https://git.acme.example/a/b")
+	f.Add(acme(all, "https://git.acme.example:8443/a/*/c").Bytes(), widget)
 	by := acme("https://git.acme.example/a/b")
 	by.URL, by.ByIntroducer = "oci:registry.acme.example/trust:latest", true
 	f.Add(by.Bytes(), "https://git.acme.example/a/b")
@@ -96,7 +96,7 @@ func TestIntroductionTarget(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"https://git.acme.example/**":          "git.acme.example",
 		"https://git.acme.example/*/x":         "git.acme.example",
-		"https://git.acme.example/a/**":        "git.acme.example/a",
+		group:                                  "git.acme.example/a",
 		"https://git.acme.example/a/b/*":       "git.acme.example/a/b",
 		"https://git.acme.example/a/b":         "git.acme.example/a/b",
 		"https://git.acme.example:8443/a/b":    "git.acme.example_8443/a/b",
@@ -153,28 +153,28 @@ func TestIntroductionPlaces(t *testing.T) {
 		path string
 		ok   bool
 	}{
-		"a host":               {acme("https://git.acme.example/**"), "git.acme.example.json", true},
-		"below it":             {acme("https://git.acme.example/a/**", "https://git.acme.example/b/c"), "git.acme.example.json", true},
-		"a group":              {acme("https://git.acme.example/a/**"), "git.acme.example/a.json", true},
-		"more than the group":  {acme("https://git.acme.example/**"), "git.acme.example/a.json", false},
+		"a host":               {acme(all), "git.acme.example.json", true},
+		"below it":             {acme(group, "https://git.acme.example/b/c"), "git.acme.example.json", true},
+		"a group":              {acme(group), "git.acme.example/a.json", true},
+		"more than the group":  {acme(all), "git.acme.example/a.json", false},
 		"a star for the group": {acme("https://git.acme.example/*/x"), "git.acme.example/a.json", false},
 		"another group":        {acme("https://git.acme.example/ab/**"), "git.acme.example/a.json", false},
 		"one of two": {
 			acme("https://git.acme.example/a/x", "https://git.acme.example/b/x"), "git.acme.example/a.json", false,
 		},
-		"another host":     {acme("https://git.acme.example/**"), "git.other.example.json", false},
+		"another host":     {acme(all), "git.other.example.json", false},
 		"another port":     {acme("https://git.acme.example:8443/**"), "git.acme.example.json", false},
 		"a port":           {acme("https://git.acme.example:8443/**"), "git.acme.example_8443.json", true},
-		"no host":          {acme("https://git.acme.example/**"), ".json", false},
-		"no end":           {acme("https://git.acme.example/**"), "git.acme.example", false},
-		"an end too many":  {acme("https://git.acme.example/**"), "git.acme.example.json.json", false},
+		"no host":          {acme(all), ".json", false},
+		"no end":           {acme(all), "git.acme.example", false},
+		"an end too many":  {acme(all), "git.acme.example.json.json", false},
 		"somewhere deeper": {acme("https://git.acme.example/a"), "git.acme.example/a/b.json", false},
 	} {
 		if err := CheckTarget(IntroductionsDir+row.path, row.in.Bytes()); (err == nil) != row.ok {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	large := acme("https://git.acme.example/**")
+	large := acme(all)
 	large.Initial = bytes.Repeat([]byte("x"), MaxIntroductionBytes)
 	if _, err := ParseIntroduction(large.Bytes()); err == nil {
 		t.Error("too large")

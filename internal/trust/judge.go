@@ -172,8 +172,8 @@ func (c *Config) placeOf(
 	}
 	if named, ok := c.Root(in.Name); ok {
 		next.own = true
-		next.notes = append(slices.Clip(last.notes), fmt.Sprintf("%s introduces a root %s; yours of that name, in trust.toml, "+
-			"comes in its place", last.name, in.Name))
+		next.notes = append(slices.Clip(last.notes), fmt.Sprintf(
+			"%s introduces a root %s; yours of that name, in trust.toml, comes in its place", last.name, in.Name))
 		next.pin, address, how, err = c.place(ctx, &named, how)
 		return address, how, err
 	}

@@ -43,7 +43,10 @@ func among(t *testing.T, names ...string) *many {
 	for _, name := range names {
 		m.sims[name] = private(t, SigningConfigTarget)
 	}
-	m.scopes = "[[scope]]\nrepositories = [\"https://git.acme.example/**\", \"https://github.com/acme/*\"]\nroots = [\"foundation\"]\n"
+	m.scopes = `[[scope]]
+repositories = ["https://git.acme.example/**", "https://github.com/acme/*"]
+roots = ["foundation"]
+`
 	return m
 }
 
@@ -69,7 +72,8 @@ func (m *many) RoundTrip(r *http.Request) (*http.Response, error) {
 // introduction is that of a root by its first metadata.
 func (m *many) introduction(name string, repositories ...string) *Introduction {
 	return &Introduction{
-		Name: name, Repositories: repositories, URL: "https://" + name + ".example", Initial: m.sims[name].Files["1.root.json"],
+		Name: name, Repositories: repositories, URL: "https://" + name + ".example",
+		Initial: m.sims[name].Files["1.root.json"],
 	}
 }
 
@@ -104,8 +108,12 @@ func (m *many) delegates(by, role string, paths ...string) {
 func (m *many) user() (*Config, Options) {
 	m.t.Helper()
 	dir := m.t.TempDir()
-	text := "format = \"repopolicy-trust/v1\"\n[[root]]\nname = \"foundation\"\nurl = \"https://foundation.example\"\ninitial = " +
-		"\"foundation.json\"\n" + m.scopes
+	text := `format = "repopolicy-trust/v1"
+[[root]]
+name = "foundation"
+url = "https://foundation.example"
+initial = "foundation.json"
+` + m.scopes
 	for name, s := range m.sims {
 		check(m.t, os.WriteFile(filepath.Join(dir, name+".json"), s.Files["1.root.json"], 0o600))
 	}
@@ -560,7 +568,7 @@ func TestIntroducedOffline(t *testing.T) {
 		}
 	}
 	keep := func() func(bool, string, []byte) {
-		f := &oci.Files{Metadata: map[string][]byte{}, Targets: map[string][]byte{}}
+		f := &oci.Files{Metadata: map[string][]byte{}, Targets: map[string]oci.Content{}}
 		kept = append(kept, f)
 		return record(f)
 	}
@@ -609,9 +617,10 @@ func TestIntroducedIdentities(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := among(t)
-			m.sims["foundation"] = besides(t, map[string]string{TrustedRootTarget: string(ours.Root(sigstoretest.RootOptions{}))})
+			own := string(ours.Root(sigstoretest.RootOptions{}))
+			m.sims["foundation"] = besides(t, map[string]string{TrustedRootTarget: own})
 			files := keptBy(t, row.signedAt, theirs)
-			s := &tuftest.Sim{T: t, Files: files.Metadata, Content: files.Targets}
+			s := &tuftest.Sim{T: t, Files: files.Metadata, Content: contents(t, files.Targets)}
 			m.sims["acme"] = s
 			in := m.introduction("acme", all)
 			in.ByIntroducer = row.byIntroducer
@@ -673,4 +682,17 @@ func TestIs(t *testing.T) {
 	if by := slices.IndexFunc(all, func(r Root) bool { return len(r.By) > 0 }); by >= 0 {
 		t.Errorf("%+v", all[by])
 	}
+}
+
+// contents reads targets.
+func contents(t *testing.T, of map[string]oci.Content) map[string][]byte {
+	t.Helper()
+	out := map[string][]byte{}
+	for name, c := range of {
+		r, err := c.Open()
+		check(t, err)
+		out[name], err = io.ReadAll(r)
+		check(t, errors.Join(err, r.Close()))
+	}
+	return out
 }

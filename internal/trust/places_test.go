@@ -213,7 +213,8 @@ func TestNoPlace(t *testing.T) {
 		}
 	}
 	o.Source = full
-	if configs, err := named(t, full, "https://tuf.example.com", "").SigningConfigs(t.Context(), "a", policy.Locator{}, o); err == nil {
+	c = named(t, full, "https://tuf.example.com", "")
+	if configs, err := c.SigningConfigs(t.Context(), "a", policy.Locator{}, o); err == nil {
 		t.Errorf("half of the signing configs: %s", configs)
 	}
 	// An absolute path is not below the configuration's.

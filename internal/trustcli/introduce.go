@@ -13,7 +13,6 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/author"
-	"github.com/repopolicy/repopolicy/internal/trust/tuf"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -74,35 +73,34 @@ func (a *app) introductions(ctx context.Context, r *author.Repository, i *introd
 		out[at] = in
 	}
 	// What nobody could begin with is not introduced.
-	types := a.identities(ctx, r, i)
-	if _, err := tuf.New(tuf.Options{Root: initial, Now: a.Now, KeyTypes: types}); err != nil {
+	if err := trust.Begins(ctx, initial, a.Now, a.identities(r, i)); err != nil {
 		return nil, policy.Faultf(policy.TrustRootInvalid, "%s: nobody can begin with it: %s", path, err)
 	}
 	return out, nil
 }
 
-// identities returns the type of keys that are OIDC identities, of a root that is introduced.
-func (a *app) identities(ctx context.Context, r *author.Repository, i *introduced) map[string]tuf.KeyType {
-	open := func(ctx context.Context, _ string) (*sigstore.Root, error) {
-		roots, err := a.Finder().Public(ctx, trust.Options{})
-		if err != nil {
-			return nil, err
-		}
-		return roots[0].Root, nil
-	}
-	if i.by == "introducer" {
-		open = func(context.Context, string) (*sigstore.Root, error) {
-			listed, err := r.Listed(author.Targets, trust.TrustedRootTarget)
-			if err == nil && listed[trust.TrustedRootTarget] == nil {
-				err = fmt.Errorf("%s is not there, by which the introducer would certify", trust.TrustedRootTarget)
-			}
+// identities opens the trusted root under which keepers of an introduced root sign that are OIDC
+// identities.
+func (a *app) identities(r *author.Repository, i *introduced) func(context.Context, string) (*sigstore.Root, error) {
+	if i.by != "introducer" {
+		return func(ctx context.Context, _ string) (*sigstore.Root, error) {
+			roots, err := a.Finder().Public(ctx, trust.Options{})
 			if err != nil {
 				return nil, err
 			}
-			return sigstore.ParseRoot("introducer", listed[trust.TrustedRootTarget])
+			return roots[0].Root, nil
 		}
 	}
-	return trust.Identities(ctx, string(trust.PublicGood), open)
+	return func(context.Context, string) (*sigstore.Root, error) {
+		listed, err := r.Listed(author.Targets, trust.TrustedRootTarget)
+		if err == nil && listed[trust.TrustedRootTarget] == nil {
+			err = fmt.Errorf("%s is not there, by which the introducer would certify", trust.TrustedRootTarget)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return sigstore.ParseRoot("introducer", listed[trust.TrustedRootTarget])
+	}
 }
 
 // standingIntroductions are those that a role lists, by target.
@@ -219,8 +217,9 @@ func (i *introduced) roleOf(r *author.Repository, role string, keys bool, paths 
 	if has, ok := r.Delegated()[name]; ok && !slices.Equal(slices.Sorted(slices.Values(has)), paths) {
 		return "", &policy.Fault{
 			Reason: policy.Usage,
-			Text:   fmt.Sprintf("the role %s is there, for %s, and a delegation takes the place of the one before", name, strings.Join(has, ", ")),
-			Hint:   "name another one with --role, or that one with all that it is for: --scope, --repositories",
+			Text: fmt.Sprintf("the role %s is there, for %s, and a delegation takes the place of the one before", name,
+				strings.Join(has, ", ")),
+			Hint: "name another one with --role, or that one with all that it is for: --scope, --repositories",
 		}
 	}
 	return name, nil

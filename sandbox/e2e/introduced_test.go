@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -41,144 +42,191 @@ func (e *elsewhere) RoundTrip(r *http.Request) (*http.Response, error) {
 	return e.next.RoundTrip(r)
 }
 
-// byHand is a policy by which people release, on a host of which no certificate speaks.
-func byHand(repo string, version int) string {
-	return fmt.Sprintf("format     = \"repopolicy/v1\"\nrepository = %q\nversion    = %d\nexpires    = 2099-01-01T00:00:00Z\n\n"+
-		"[maintainers]\nthreshold = 1\n[[maintainers.member]]\nname       = \"alice\"\nidentities = [{ email = \"alice@example.com\", issuer = \"https://accounts.google.com\" }]\n\n"+
-		"[[release]]\nname       = \"by-hand\"\ntags       = \"any\"\nartifacts  = [\"widget_*.tar.gz\"]\nidentities = [{ email = \"alice@example.com\", issuer = \"https://accounts.google.com\" }]\n", repo, version)
+// byHand is a policy by which alice releases, on a host of which no certificate speaks.
+const byHand = `format     = "repopolicy/v1"
+repository = "https://git.acme.example/acme/introduced"
+version    = 1
+expires    = 2099-01-01T00:00:00Z
+
+[maintainers]
+threshold = 1
+[[maintainers.member]]
+name       = "alice"
+identities = [{ email = "alice@example.com", issuer = "https://accounts.google.com" }]
+
+[[release]]
+name       = "by-hand"
+tags       = "any"
+artifacts  = ["widget_*.tar.gz"]
+identities = [{ email = "alice@example.com", issuer = "https://accounts.google.com" }]
+`
+
+const (
+	introducedURL   = "https://git.acme.example/acme/introduced"
+	introducedScope = `
+[[scope]]
+repositories = ["https://git.acme.example/**", "https://github.com/acme/introduced"]
+roots        = ["foundation"]
+`
+	acmeCalled = "acme, introduced by foundation"
+)
+
+// foundation is one that is the root of the first Sigstore, and may introduce that of another.
+type foundation struct {
+	t              *testing.T
+	other          *sandbox.Stack
+	keeper         *computer
+	dir            string
+	root, site     string
+	keys           map[string][2]string // private and public
+	initial, acmes []byte               // first root metadata, its own and of the other
+	introduction   []string             // arguments
+}
+
+func newFoundation(t *testing.T) *foundation {
+	t.Helper()
+	other, err := sandbox.Start(context.WithoutCancel(t.Context()), t.TempDir(), sandbox.Options{})
+	check(t, err)
+	t.Cleanup(func() { check(t, other.Close()) })
+	f := &foundation{t: t, other: other, keeper: newComputer(t), dir: t.TempDir(), keys: map[string][2]string{}}
+	f.root, f.site = filepath.Join(f.dir, "foundation"), filepath.Join(f.dir, "site")
+	for _, name := range []string{"alice", "carol", "dave", "machine"} {
+		private, public := keyPair(t, f.dir, name)
+		f.keys[name] = [2]string{private, public}
+	}
+	f.acmes, err = other.TUFRoot()
+	check(t, err)
+	f.author(policy.ClassOK, "init", f.root, "--key", f.keys["alice"][1], "--online-key", f.keys["machine"][1],
+		"--target", "trusted_root.json="+f.file("root.json", stack.TrustedRoot()),
+		"--target", "signing_config.v0.2.json="+f.file("v1.json", stack.SigningConfig(1)),
+		"--target", "signing_config_rekor_v2.v0.2.json="+f.file("v2.json", stack.SigningConfig(2)))
+	f.introduction = []string{
+		"delegate", f.root, "--root", "acme=" + f.file("acme.root.json", f.acmes), "--url", "https://tuf.acme.example",
+		"--scope", "https://git.acme.example/**",
+	}
+	// Two of the project's people introduce it.
+	f.author(policy.ClassOK, append(slices.Clone(f.introduction), "--key", f.keys["carol"][1], "--key",
+		f.keys["dave"][1], "--threshold", "2")...)
+	f.author(policy.ClassInvalid, "publish", f.root, "--key", f.keys["machine"][0], "--to", f.site)
+	f.publish("alice", "carol", "dave")
+	f.initial, err = os.ReadFile(filepath.Join(f.site, "1.root.json"))
+	check(t, err)
+	return f
+}
+
+func (f *foundation) file(name string, data []byte) string {
+	f.t.Helper()
+	path := filepath.Join(f.dir, name)
+	check(f.t, os.WriteFile(path, data, 0o600))
+	return path
+}
+
+func (f *foundation) author(class policy.Class, args ...string) {
+	f.t.Helper()
+	f.keeper.must(class, append([]string{authorProgram}, args...)...)
+}
+
+func (f *foundation) publish(by ...string) {
+	f.t.Helper()
+	for _, name := range by {
+		f.author(policy.ClassOK, "sign", f.root, "--key", f.keys[name][0])
+	}
+	f.author(policy.ClassOK, "publish", f.root, "--key", f.keys["machine"][0], "--to", f.site)
+}
+
+// user is somebody whose map has the foundation, and more.
+func (f *foundation) user(more string) (*computer, *elsewhere) {
+	f.t.Helper()
+	c := newComputer(f.t)
+	c.config = f.t.TempDir()
+	text := fmt.Sprintf("format = \"repopolicy-trust/v1\"\n\n[[root]]\nname = \"foundation\"\nurl = %q\n"+
+		"initial = \"foundation.root.json\"\n%s", f.site, more)
+	for name, data := range map[string][]byte{
+		"foundation.root.json": f.initial, "acme.root.json": f.acmes, "trust.toml": []byte(text),
+	} {
+		check(f.t, os.WriteFile(filepath.Join(c.config, name), data, 0o600))
+	}
+	e := &elsewhere{next: stack.Transport(), hosts: map[string]string{
+		"tuf.acme.example": strings.TrimPrefix(f.other.URL(sandbox.TUF), "http://"),
+		"git.acme.example": strings.TrimPrefix(stack.URL(sandbox.Forge), "http://"),
+	}}
+	c.transport = e
+	return c, e
+}
+
+// update lets somebody follow the foundation now.
+func (f *foundation) update(c *computer) {
+	f.t.Helper()
+	c.must(policy.ClassOK, "trust", "update", "foundation", "--trust-config", filepath.Join(c.config, "trust.toml"))
+}
+
+// widgetWith writes a widget with a bundle beside it.
+func widgetWith(t *testing.T, bundle []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "widget_1.tar.gz")
+	check(t, os.WriteFile(path, []byte("widget"), 0o600))
+	check(t, os.WriteFile(path+".sigstore.json", bundle, 0o600))
+	return path
+}
+
+// says demands that a command says all of it.
+func (c *computer) says(class policy.Class, args []string, want ...string) {
+	c.t.Helper()
+	out := c.must(class, args...)
+	for _, w := range want {
+		if !strings.Contains(out, w) {
+			c.t.Errorf("repopolicy %s: no %q in\n%s", strings.Join(args, " "), w, out)
+		}
+	}
+}
+
+// verifying returns the arguments that judge by the policy that is bound.
+func verifying(path string, more ...string) []string {
+	return append([]string{"verify", "-R", introducedURL, path, "--require", "claimed"}, more...)
 }
 
 // TestIntroducedRoot: a user names a foundation alone; the root of another Sigstore, which
 // the foundation introduces, judges a repository, through its own rotations, until it is
 // withdrawn. Nobody judges in its place.
 func TestIntroducedRoot(t *testing.T) {
-	other, err := sandbox.Start(context.WithoutCancel(t.Context()), t.TempDir(), sandbox.Options{})
-	check(t, err)
-	t.Cleanup(func() { check(t, other.Close()) })
+	f := newFoundation(t)
 	const name = "acme/introduced"
-	const url = "https://git.acme.example/" + name
-	hosts := map[string]string{
-		"tuf.acme.example": strings.TrimPrefix(other.URL(sandbox.TUF), "http://"),
-		"git.acme.example": strings.TrimPrefix(stack.URL(sandbox.Forge), "http://"),
-	}
-
-	// The foundation, which is the root of the first Sigstore as well.
-	at := t.TempDir()
-	root, site := filepath.Join(at, "foundation"), filepath.Join(at, "site")
-	alicePrivate, alicePublic := keyPair(t, at, "alice")
-	carolPrivate, carolPublic := keyPair(t, at, "carol")
-	davePrivate, davePublic := keyPair(t, at, "dave")
-	machine, machinePublic := keyPair(t, at, "machine")
-	file := func(name string, data []byte) string {
-		path := filepath.Join(at, name)
-		check(t, os.WriteFile(path, data, 0o600))
-		return path
-	}
-	initial, err := other.TUFRoot()
-	check(t, err)
-	acmeRoot := file("acme.root.json", initial)
-	keeper := newComputer(t)
-	author := func(class policy.Class, args ...string) string {
-		t.Helper()
-		return keeper.must(class, append([]string{authorProgram}, args...)...)
-	}
-	publish := func(by ...string) {
-		t.Helper()
-		for _, key := range by {
-			author(policy.ClassOK, "sign", root, "--key", key)
-		}
-		author(policy.ClassOK, "publish", root, "--key", machine, "--to", site)
-	}
-	author(policy.ClassOK, "init", root, "--key", alicePublic, "--online-key", machinePublic,
-		"--target", "trusted_root.json="+file("root.json", stack.TrustedRoot()),
-		"--target", "signing_config.v0.2.json="+file("v1.json", stack.SigningConfig(1)),
-		"--target", "signing_config_rekor_v2.v0.2.json="+file("v2.json", stack.SigningConfig(2)))
-	introduce := []string{"delegate", root, "--root", "acme=" + acmeRoot, "--url", "https://tuf.acme.example", "--scope", "https://git.acme.example/**"}
-	author(policy.ClassOK, append(slices.Clone(introduce), "--key", carolPublic, "--key", davePublic, "--threshold", "2")...)
-	author(policy.ClassInvalid, "publish", root, "--key", machine, "--to", site)
-	publish(alicePrivate, carolPrivate, davePrivate)
-	pinned, err := os.ReadFile(filepath.Join(site, "1.root.json"))
-	check(t, err)
-
-	const scope = "\n[[scope]]\nrepositories = [\"https://git.acme.example/**\", \"https://github.com/acme/introduced\"]\nroots = [\"foundation\"]\n"
-	user := func(more string) (*computer, *elsewhere) {
-		c := newComputer(t)
-		c.config = t.TempDir()
-		check(t, os.WriteFile(filepath.Join(c.config, "foundation.root.json"), pinned, 0o600))
-		check(t, os.WriteFile(filepath.Join(c.config, "acme.root.json"), initial, 0o600))
-		check(t, os.WriteFile(filepath.Join(c.config, "trust.toml"), fmt.Appendf(nil,
-			"format = \"repopolicy-trust/v1\"\n\n[[root]]\nname = \"foundation\"\nurl = %q\ninitial = \"foundation.root.json\"\n%s", site, more), 0o600))
-		e := &elsewhere{hosts: map[string]string{}, next: stack.Transport()}
-		for from, to := range hosts {
-			e.hosts[from] = to
-		}
-		c.transport = e
-		return c, e
-	}
-
 	// A maintainer signs where the introduced root says, without a word about it.
-	_, err = stack.Forge().Create(name)
+	_, err := stack.Forge().Create(name)
 	check(t, err)
 	p := newProject2(t, name)
-	p.write(".repopolicy/policy.toml", byHand(url, 1))
+	p.write(".repopolicy/policy.toml", byHand)
 	p.push()
-	maintainer, _ := user(scope)
-	maintainer.env["SIGSTORE_ID_TOKEN"], err = other.Token(alice)
+	maintainer, _ := f.user(introducedScope)
+	maintainer.env["SIGSTORE_ID_TOKEN"], err = f.other.Token(alice)
 	check(t, err)
 	maintainer.must(policy.ClassOK, "sign", "--git", p.dir, "--yes")
 	p.push()
 
-	const content = "widget"
-	artifact := func(bundle []byte) string {
-		path := filepath.Join(t.TempDir(), "widget_1.tar.gz")
-		check(t, os.WriteFile(path, []byte(content), 0o600))
-		check(t, os.WriteFile(path+".sigstore.json", bundle, 0o600))
-		return path
+	signed := func(ca, log *sandbox.Stack) string {
+		t.Helper()
+		return widgetWith(t, signBlobAt(t, ca, log, []byte("widget"), alice))
 	}
-	good := artifact(signBlobAt(t, other, other, []byte(content), alice))
-	foundations := artifact(signBlobAt(t, stack, stack, []byte(content), alice))
-	mixed := artifact(signBlobAt(t, stack, other, []byte(content), alice))
-	verify := func(path string, more ...string) []string {
-		return append([]string{"verify", "-R", url, path, "--require", "claimed"}, more...)
-	}
-	const called = "acme, introduced by foundation"
-	stranger, asked := user(scope)
-	out := stranger.must(policy.ClassOK, verify(good)...)
-	if !strings.Contains(out, "trust      "+called) {
-		t.Errorf("it is not said who judges\n%s", out)
-	}
+	good, foundations, mixed := signed(f.other, f.other), signed(stack, stack), signed(stack, f.other)
+	text := f.file("policy.toml", []byte(byHand))
+	pinned := func(path string) []string { return []string{"verify", "--policy", text, path} }
+
+	stranger, asked := f.user(introducedScope)
+	stranger.says(policy.ClassOK, verifying(good), "trust      "+acmeCalled)
 	count := map[string]int{}
 	for _, path := range asked.asked {
 		if count[path]++; strings.HasPrefix(path, "tuf.") && count[path] > 1 {
 			t.Errorf("%s was asked twice", path)
 		}
 	}
-	if out := stranger.must(policy.ClassOK, "show", "-R", url, "--require", "claimed"); !strings.Contains(out, "is judged under the root "+called) {
-		t.Error(out)
+	stranger.says(policy.ClassOK, []string{"show", "-R", introducedURL, "--require", "claimed"},
+		"is judged under the root "+acmeCalled)
+	stranger.says(policy.ClassOK, pinned(good), "trust      "+acmeCalled)
+	f.inDocuments(stranger, good)
+	for _, path := range []string{foundations, mixed} {
+		stranger.must(policy.ClassDeny, verifying(path)...)
+		stranger.must(policy.ClassDeny, pinned(path)...)
 	}
-	var doc struct {
-		Criteria  struct{ Trusted_roots []string }
-		Artifacts []struct{ Evidence struct{ Trusted_root string } }
-	}
-	report := filepath.Join(at, "report.json")
-	stranger.must(policy.ClassOK, verify(good, "--format", "json", "--report", report)...)
-	data, err := os.ReadFile(report)
-	check(t, err)
-	check(t, json.Unmarshal(data, &doc))
-	if len(doc.Artifacts) != 1 || doc.Artifacts[0].Evidence.Trusted_root != called || !slices.Equal(doc.Criteria.Trusted_roots, []string{called}) {
-		t.Errorf("%s", data)
-	}
-	text := file("policy.toml", []byte(byHand(url, 1)))
-	if out := stranger.must(policy.ClassOK, "verify", "--policy", text, good); !strings.Contains(out, "trust      "+called) {
-		t.Error(out)
-	}
-	for what, path := range map[string]string{"the foundation's": foundations, "a certificate of one, a log of the other": mixed} {
-		if out := stranger.must(policy.ClassDeny, verify(path)...); strings.Contains(out, "allowed by") {
-			t.Errorf("%s: %s", what, out)
-		}
-		stranger.must(policy.ClassDeny, "verify", "--policy", text, path)
-	}
-
 	// What it is kept under is its own.
 	states, err := filepath.Glob(filepath.Join(stranger.state, "state", "*"))
 	check(t, err)
@@ -187,109 +235,178 @@ func TestIntroducedRoot(t *testing.T) {
 	}
 
 	// It is down, the foundation is not: nobody judges.
-	down, e := user(scope)
+	down, e := f.user(introducedScope)
 	e.hosts["tuf.acme.example"] = ""
 	for _, path := range []string{good, foundations} {
-		if out := down.must(policy.ClassUnavailable, verify(path)...); !strings.Contains(out, "root "+called) {
-			t.Error(out)
-		}
+		down.says(policy.ClassUnavailable, verifying(path), "root "+acmeCalled)
+		down.must(policy.ClassUnavailable, pinned(path)...)
 	}
-	down.must(policy.ClassUnavailable, "verify", "--policy", text, foundations)
-
 	// A host that belongs to the public instance is judged by the foundation itself.
-	hub, _ := user(scope)
-	if out := hub.must(policy.ClassNoPolicy, "show", "-R", "https://github.com/"+name); strings.Contains(out, "introduced by") {
+	hub, _ := f.user(introducedScope)
+	out := hub.must(policy.ClassNoPolicy, "show", "-R", "https://github.com/"+name)
+	if strings.Contains(out, "introduced by") {
 		t.Error(out)
 	}
 
-	// Joined with others: the root that is introduced does not count beside itself.
-	mine := fmt.Sprintf("\n[[root]]\nname = \"mine\"\nurl = %q\ninitial = \"acme.root.json\"\n", other.URL(sandbox.TUF))
-	both := strings.Replace(scope, `["foundation"]`, `["foundation", "mine"]`, 1)
-	for threshold, want := range map[string]policy.Class{"1": policy.ClassOK, "2": policy.ClassInvalid} {
-		c, _ := user(mine + both + "threshold = " + threshold + "\n")
-		if out := c.must(want, verify(good)...); !strings.Contains(out, "counts once") {
-			t.Error(out)
+	// It rotates: whoever begins with what was introduced follows, an old cache as well.
+	check(t, f.other.RotateTUFRoot())
+	stranger.must(policy.ClassOK, verifying(good)...)
+	late, _ := f.user(introducedScope)
+	late.must(policy.ClassOK, verifying(good)...)
+
+	// It is withdrawn by those who introduced it: the foundation judges by itself again.
+	f.author(policy.ClassOK, "delegate", f.root, "--role", "acme", "--withdraw", "acme")
+	f.publish("carol", "dave")
+	late.must(policy.ClassOK, verifying(good)...) // what it knows is of today
+	f.update(late)
+	late.must(policy.ClassNoPolicy, verifying(good)...)
+	late.must(policy.ClassDeny, pinned(good)...)
+	late.says(policy.ClassOK, pinned(foundations), "trust      foundation\n")
+	// Introduced again, and the role is removed by the foundation.
+	f.author(policy.ClassOK, append(slices.Clone(f.introduction), "--role", "acme")...)
+	f.publish("carol", "dave")
+	fresh, _ := f.user(introducedScope)
+	fresh.must(policy.ClassOK, verifying(good)...)
+	f.author(policy.ClassOK, "delegate", f.root, "--remove-role", "acme")
+	f.publish("alice")
+	f.update(fresh)
+	fresh.must(policy.ClassDeny, pinned(good)...)
+	gone, _ := f.user(introducedScope)
+	gone.must(policy.ClassNoPolicy, verifying(good)...)
+}
+
+// inDocuments demands that JSON says who judged.
+func (f *foundation) inDocuments(c *computer, path string) {
+	f.t.Helper()
+	var doc struct {
+		Criteria struct {
+			Roots []string `json:"trusted_roots"`
+		}
+		Artifacts []struct {
+			Evidence struct {
+				Root string `json:"trusted_root"`
+			}
 		}
 	}
-	with, _ := user(strings.Replace(scope, `["foundation"]`, `["foundation", "public-good"]`, 1) + "threshold = 2\n")
-	with.must(policy.ClassNoPolicy, verify(good)...) // nothing is bound there
-	if out := with.must(policy.ClassDeny, "verify", "--policy", text, good); !strings.Contains(out, "2 of "+called+", public-good, each alone") {
-		t.Error(out)
+	report := filepath.Join(f.dir, "report.json")
+	c.must(policy.ClassOK, verifying(path, "--format", "json", "--report", report)...)
+	data, err := os.ReadFile(report)
+	check(f.t, err)
+	check(f.t, json.Unmarshal(data, &doc))
+	if len(doc.Artifacts) != 1 || doc.Artifacts[0].Evidence.Root != acmeCalled ||
+		!slices.Equal(doc.Criteria.Roots, []string{acmeCalled}) {
+		f.t.Errorf("%s", data)
 	}
+}
 
-	// The user's own root of that name comes in its place, and so does a scope before.
+// TestIntroducedJoined: a root that a foundation introduces beside others of the user's, and
+// instead of them.
+func TestIntroducedJoined(t *testing.T) {
+	f := newFoundation(t)
+	const name = "acme/introduced"
+	text := f.file("policy.toml", []byte(byHand))
+	good := widgetWith(t, signBlobAt(t, f.other, f.other, []byte("widget"), alice))
+	both := widgetWith(t, slices.Concat(signBlobAt(t, f.other, f.other, []byte("widget"), alice), []byte("\n"),
+		signBlobAt(t, stack, stack, []byte("widget"), alice), []byte("\n")))
+	check(t, os.Rename(both+".sigstore.json", both+".sigstore.jsonl"))
+	pinned := func(path string) []string { return []string{"verify", "--policy", text, path} }
+	joined := func(roots string, threshold int) string {
+		return strings.Replace(introducedScope, `["foundation"]`, roots, 1) + fmt.Sprintf("threshold = %d\n", threshold)
+	}
+	// The root that is introduced does not count beside itself.
+	mine := fmt.Sprintf("\n[[root]]\nname = \"mine\"\nurl = %q\ninitial = \"acme.root.json\"\n", f.other.URL(sandbox.TUF))
+	for _, roots := range []string{`["foundation", "mine"]`, `["mine", "foundation"]`} {
+		one, _ := f.user(mine + joined(roots, 1))
+		one.says(policy.ClassOK, pinned(good), "counts once")
+		two, _ := f.user(mine + joined(roots, 2))
+		two.says(policy.ClassInvalid, pinned(good), "counts once")
+		two.must(policy.ClassInvalid, pinned(both)...)
+	}
+	with, _ := f.user(joined(`["foundation", "public-good"]`, 2))
+	with.says(policy.ClassDeny, pinned(good), "2 of "+acmeCalled+", public-good, each alone")
+	with.says(policy.ClassOK, pinned(both), "2 of "+acmeCalled+", public-good, each alone")
+
+	// The user's own root of that name comes in its place.
 	named := strings.Replace(mine, `"mine"`, `"acme"`, 1)
-	own, e := user(named + scope)
+	own, e := f.user(named + introducedScope)
 	e.hosts["tuf.acme.example"] = ""
-	if out := own.must(policy.ClassOK, verify(good)...); !strings.Contains(out, "acme of trust.toml, introduced by foundation") || !strings.Contains(out, "yours of that name") {
-		t.Error(out)
-	}
-	before, _ := user(named + "\n[[scope]]\nrepositories = [\"https://git.acme.example/acme/*\"]\nroots = [\"acme\"]\n" + scope)
-	if out := before.must(policy.ClassOK, verify(good)...); !strings.Contains(out, "trust      acme\n") {
-		t.Error(out)
-	}
+	own.says(policy.ClassOK, pinned(good), "trust      acme of trust.toml, introduced by foundation")
+	// And so does a scope before.
+	first := strings.Replace(introducedScope, "foundation", "acme", 1)
+	before, _ := f.user(named + first + introducedScope)
+	before.says(policy.ClassOK, pinned(good), "trust      acme\n")
 
-	// Across an air gap, with the introduced root, and not without.
-	carried := filepath.Join(at, "widget.airgap")
-	stranger.must(policy.ClassOK, "export-bundle", "-R", url, "--require", "claimed", "-o", carried, good+".sigstore.json")
+	// Where the introduced root knows no policy the next scope is asked, and not where it gives no
+	// answer.
+	_, err := stack.Forge().Create(name + "-none")
+	check(t, err)
+	p := newProject2(t, name+"-none")
+	p.write("README", "nothing\n")
+	p.push()
+	none := []string{"show", "-R", introducedURL + "-none", "--require", "claimed"}
+	next, _ := f.user(introducedScope + "continue = true\n")
+	next.says(policy.ClassNoPolicy, append([]string{"verify", good}, none[1:]...), "note: under foundation")
+	known, e := f.user(introducedScope + "continue = true\n")
+	e.hosts["tuf.acme.example"] = ""
+	known.must(policy.ClassUnavailable, append([]string{"verify", good}, none[1:]...)...)
+}
+
+type introducedRoots = [airgap.MaxIntroduced]airgap.TUF
+
+// TestIntroducedCarried: across an air gap, with the introduced root, and not without.
+func TestIntroducedCarried(t *testing.T) {
+	f := newFoundation(t)
+	const name = "acme/introduced-carried"
+	_, err := stack.Forge().Create(name)
+	check(t, err)
+	p := newProject2(t, name)
+	p.write(".repopolicy/policy.toml", strings.ReplaceAll(byHand, "acme/introduced", name))
+	p.push()
+	c, _ := f.user(introducedScope)
+	c.env["SIGSTORE_ID_TOKEN"], err = f.other.Token(alice)
+	check(t, err)
+	c.must(policy.ClassOK, "sign", "--git", p.dir, "--yes")
+	p.push()
+	good := widgetWith(t, signBlobAt(t, f.other, f.other, []byte("widget"), alice))
+	carried := filepath.Join(f.dir, "widget.airgap")
+	const url = "https://git.acme.example/" + name
+	c.must(policy.ClassOK, "export-bundle", "-R", url, "--require", "claimed", "-o", carried, good+".sigstore.json")
 	inside := func(file string) (int, string) {
-		c, _ := user(scope)
+		c, _ := f.user(introducedScope)
 		c.transport = roundTripper(func(r *http.Request) (*http.Response, error) {
 			t.Errorf("asked %s", r.URL)
 			return nil, errors.New("there is no network")
 		})
 		return c.repopolicy("verify", "-R", url, good, "--require", "claimed,none", "--airgap", file)
 	}
-	if code, out := inside(carried); code != 0 || !strings.Contains(out, called) {
+	if code, out := inside(carried); code != 0 || !strings.Contains(out, acmeCalled) {
 		t.Errorf("exit %d\n%s", code, out)
 	}
-	data, err = os.ReadFile(carried)
+	data, err := os.ReadFile(carried)
 	check(t, err)
-	for what, change := range map[string]func(b *airgap.Bundle){
-		"without it":            func(b *airgap.Bundle) { clear(b.Introduced[0].Metadata) },
-		"its metadata alone":    func(b *airgap.Bundle) { clear(b.Introduced[0].Targets) },
-		"the introducer's":      func(b *airgap.Bundle) { b.Introduced[0] = airgap.TUF{Metadata: b.Metadata, Targets: b.Targets} },
-		"at another depth":      func(b *airgap.Bundle) { b.Introduced[1], b.Introduced[0] = b.Introduced[0], b.Introduced[1] },
-		"not the introducer":    func(b *airgap.Bundle) { clear(b.Metadata) },
-		"no introduction":       func(b *airgap.Bundle) { clear(b.Targets) },
-		"it for the introducer": func(b *airgap.Bundle) { b.Metadata, b.Targets = b.Introduced[0].Metadata, b.Introduced[0].Targets },
+	for what, change := range map[string]func(b *airgap.Bundle, r *introducedRoots){
+		"without it":         func(_ *airgap.Bundle, r *introducedRoots) { clear(r[0].Metadata) },
+		"its metadata alone": func(_ *airgap.Bundle, r *introducedRoots) { clear(r[0].Targets) },
+		"the introducer's": func(b *airgap.Bundle, r *introducedRoots) {
+			r[0] = airgap.TUF{Metadata: b.Metadata, Targets: b.Targets}
+		},
+		"at another depth":   func(_ *airgap.Bundle, r *introducedRoots) { r[0], r[1] = r[1], r[0] },
+		"not the introducer": func(b *airgap.Bundle, _ *introducedRoots) { clear(b.Metadata) },
+		"no introduction":    func(b *airgap.Bundle, _ *introducedRoots) { clear(b.Targets) },
+		"it for the introducer": func(b *airgap.Bundle, r *introducedRoots) {
+			b.Metadata, b.Targets = r[0].Metadata, r[0].Targets
+		},
+		"no timestamp of the introducer": func(b *airgap.Bundle, _ *introducedRoots) {
+			maps.DeleteFunc(b.Metadata, func(name string, _ []byte) bool { return name == "timestamp.json" })
+		},
 	} {
 		b, err := airgap.Parse(data)
 		check(t, err)
-		change(b)
+		change(b, &b.Introduced)
 		changed, err := b.Encode()
 		check(t, err)
-		if code, out := inside(file("changed.airgap", changed)); code == 0 {
+		if code, out := inside(f.file("changed.airgap", changed)); code == 0 {
 			t.Errorf("%s: OK\n%s", what, out)
 		}
 	}
-
-	// It rotates: whoever begins with what was introduced follows, an old cache as well.
-	check(t, other.RotateTUFRoot())
-	stranger.must(policy.ClassOK, verify(good)...)
-	late, _ := user(scope)
-	late.must(policy.ClassOK, verify(good)...)
-	late.must(policy.ClassOK, "trust", "update", "--trust-config", filepath.Join(late.config, "trust.toml"))
-
-	// It is withdrawn by those who introduced it: the foundation judges by itself again.
-	author(policy.ClassOK, "delegate", root, "--role", "acme", "--withdraw", "acme")
-	publish(carolPrivate, davePrivate)
-	late.must(policy.ClassOK, verify(good)...) // what it knows is of today
-	late.must(policy.ClassOK, "trust", "update", "foundation", "--trust-config", filepath.Join(late.config, "trust.toml"))
-	late.must(policy.ClassNoPolicy, verify(good)...)
-	late.must(policy.ClassDeny, "verify", "--policy", text, good)
-	if out := late.must(policy.ClassOK, "verify", "--policy", text, foundations); !strings.Contains(out, "trust      foundation\n") {
-		t.Error(out)
-	}
-	// Introduced again, and the role is removed by the foundation.
-	author(policy.ClassOK, append(slices.Clone(introduce), "--role", "acme")...)
-	publish(carolPrivate, davePrivate)
-	fresh, _ := user(scope)
-	fresh.must(policy.ClassOK, verify(good)...)
-	author(policy.ClassOK, "delegate", root, "--remove-role", "acme")
-	publish(alicePrivate)
-	fresh.must(policy.ClassOK, "trust", "update", "foundation", "--trust-config", filepath.Join(fresh.config, "trust.toml"))
-	fresh.must(policy.ClassDeny, "verify", "--policy", text, good)
-	gone, _ := user(scope)
-	gone.must(policy.ClassNoPolicy, verify(good)...)
 }
