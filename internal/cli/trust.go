@@ -32,7 +32,7 @@ func (a *app) trustCommand() *cobra.Command {
 			}
 		},
 	}
-	cmd.AddCommand(a.trustShowCommand(), a.trustUpdateCommand(), a.trustExportCommand())
+	cmd.AddCommand(a.trustShowCommand(), a.trustUpdateCommand(), a.trustExportCommand(), a.trustAuditCommand())
 	for _, verb := range []string{"init", "add", "delegate", "rotate", "sign", "publish"} {
 		cmd.AddCommand(command.Moved(verb, "repopolicy-trust "+verb))
 	}

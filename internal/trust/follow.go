@@ -58,19 +58,11 @@ func followed(
 	if o.Fresh {
 		opts.MaxAge = 0
 	}
-	switch {
-	case o.Source != nil:
-		opts.Source = o.Source
-	case !o.Offline || local(address):
-		s, close, err := source(ctx, address, o)
-		if err != nil {
-			return nil, done, missing(err)
-		}
-		opts.Source, done = s, close
+	s, close, err := opened(ctx, address, o)
+	if err != nil {
+		return nil, done, missing(err)
 	}
-	if o.Record != nil && opts.Source != nil {
-		opts.Source = recorder{opts.Source, o.Record}
-	}
+	opts.Source, done = s, close
 	c, err := tuf.New(opts)
 	if err == nil && o.Record != nil {
 		o.Record(false, fmt.Sprintf("%d.root.json", c.Root().Version), root)
@@ -88,6 +80,24 @@ func followed(
 		o.Followed(c.Expires())
 	}
 	return c, done, nil
+}
+
+// opened returns where the files of a repository come from; nil for from what is kept. Done ends
+// its use.
+func opened(ctx context.Context, address string, o Options) (s tuf.Source, done func(), err error) {
+	done = func() {}
+	switch {
+	case o.Source != nil:
+		s = o.Source
+	case !o.Offline || local(address):
+		if s, done, err = source(ctx, address, o); err != nil {
+			return nil, nil, err
+		}
+	}
+	if o.Record != nil && s != nil {
+		s = recorder{s, o.Record}
+	}
+	return s, done, nil
 }
 
 // naming says at which address it was that a root could not be had.

@@ -131,8 +131,8 @@ var may = map[string][]string{
 		"internal/trust/oci", "oidc", "policy", "policy/chain",
 	},
 	"internal/report": {
-		"", "internal/bindings", "internal/fetch", "internal/file", "internal/find", "internal/gate", "internal/keys",
-		"internal/release", "internal/spelling", "policy",
+		"", "internal/bindings", "internal/fetch", "internal/file", "internal/find", "internal/gate",
+		"internal/keys", "internal/release", "internal/spelling", "internal/trust", "policy",
 	},
 	"internal/command": {
 		"internal/airgap", "internal/answers", "internal/budget", "internal/file", "internal/find", "internal/git",

@@ -38,6 +38,17 @@ func (k Key) Sum() string {
 	return hex.EncodeToString(sum[:])
 }
 
+// Text returns a member of the key, beside its value, that is text; "" if it is none.
+func (k Key) Text(member string) string {
+	v, err := parse(k.Canonical)
+	if err != nil {
+		return ""
+	}
+	o, _ := v.data.(object)
+	text, _ := o[member].data.(string)
+	return text
+}
+
 // Signature is a signature as metadata carries it, not verified.
 type Signature struct {
 	KeyID string

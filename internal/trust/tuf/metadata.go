@@ -140,6 +140,12 @@ func read(data []byte, kind string) (*document, error) {
 	return d, nil
 }
 
+// sum returns the digest of the file in hex.
+func (d *document) sum() string {
+	sum := sha256.Sum256(d.data)
+	return hex.EncodeToString(sum[:])
+}
+
 // supported reports whether spec_version is a version 1, such as "1.0" or "1.0.31".
 func supported(version string) bool {
 	parts := strings.Split(version, ".")
@@ -154,7 +160,7 @@ func supported(version string) bool {
 func readRoot(d *document) (*Root, error) {
 	f := &fields{}
 	r := &Root{
-		Header: d.Header, Digest: fmt.Sprintf("%x", sha256.Sum256(d.data)),
+		Header: d.Header, Digest: d.sum(),
 		ConsistentSnapshot: f.flag(d.body["consistent_snapshot"], "consistent_snapshot"),
 		Roles:              map[string]Role{},
 	}
