@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/trust"
 )
@@ -57,10 +58,22 @@ func (a *app) trustAudit(ctx context.Context, o *trustOptions, name string, json
 		a.Out.Audit(audit)
 	}
 	if err != nil {
-		return find.RootFault(err)
+		return ended(find.RootFault(err))
 	}
 	a.expired(audit)
 	return nil
+}
+
+// ended says what to do about a history that ends too early.
+func ended(err error) error {
+	f := command.FaultOf(err)
+	if f == nil {
+		return err
+	}
+	out := *f
+	out.Hint = "what is printed was verified until there; compare it with what another mirror has, " +
+		"whose address trust.toml can name"
+	return &out
 }
 
 // expired says what of a history is no longer good: no client would follow the root.

@@ -38,9 +38,6 @@ func (p *auditPrinter) print(audit *trust.Audit) {
 	for _, id := range slices.Sorted(maps.Keys(audit.Keys)) {
 		k := audit.Keys[id]
 		line := fmt.Sprintf("  %s  %s", id, k.Scheme)
-		if k.SHA256 != id {
-			line += ", sha256:" + k.SHA256
-		}
 		if k.Name != "" {
 			line += ", " + k.Name
 		}

@@ -104,8 +104,8 @@ type AuditedTarget struct {
 type KeyHolder struct {
 	Type   string `json:"type"`
 	Scheme string `json:"scheme"`
-	SHA256 string `json:"sha256"`         // of the key's canonical form, which mostly is its ID
-	Name   string `json:"name,omitempty"` // identity and issuer, or as whom the metadata names the owner
+	Public string `json:"public_key_sha256,omitempty"` // of its PKIX form; "" for an identity
+	Name   string `json:"name,omitempty"`              // identity and issuer, or whom the metadata names as the owner
 }
 
 // AuditProblem says where a history ends, and why.
@@ -293,13 +293,18 @@ func standing(custom json.RawMessage) (usage, status string) {
 	return c.Sigstore.Usage, c.Sigstore.Status
 }
 
-// holders says whose keys are, unless that is said. Of two that are called by one ID, which
-// the metadata may do from version to version, the second is named with its digest.
+// holders says whose keys are; what newer metadata says takes the place of what older one did.
+// Another key of an ID, which metadata may have from version to version, is named with its
+// digest, too.
 func (a *Audit) holders(keys map[string]tuf.Key) {
 	for id, k := range keys {
-		holder := KeyHolder{k.Type, k.Scheme, k.Sum(), nameOf(k)}
-		if old, ok := a.Keys[id]; ok && old != holder {
-			id += "#" + holder.SHA256
+		holder := KeyHolder{k.Type, k.Scheme, k.PublicKey(), nameOf(k)}
+		if old, ok := a.Keys[id]; ok {
+			if old.Public != holder.Public {
+				id += "#" + holder.Public
+			} else if holder.Name == "" {
+				holder.Name = old.Name
+			}
 		}
 		a.Keys[id] = holder
 	}
@@ -315,7 +320,7 @@ func nameOf(k tuf.Key) string {
 		}
 	}
 	for _, member := range []string{"x-tuf-on-ci-keyowner", "x-tuf-on-ci-online-uri"} {
-		if name := k.Text(member); name != "" {
+		if name := k.Words[member]; name != "" {
 			return name
 		}
 	}

@@ -28,6 +28,8 @@ type Key struct {
 	Scheme    string
 	Value     json.RawMessage // "keyval", as it is written
 	Canonical []byte          // canonical form of the whole key
+	// Words are further members of the key that are text. Nothing hangs on them.
+	Words map[string]string
 }
 
 // Sum returns the SHA-256 of the key's canonical form in hex, which is the key ID
@@ -38,16 +40,22 @@ func (k Key) Sum() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Text returns a member of the key, beside its value, that is text; "" if it is none.
-func (k Key) Text(member string) string {
-	v, err := parse(k.Canonical)
+// PublicKey returns the SHA-256 of the PKIX form of a public key in hex, by whatever ID and with
+// whatever words metadata lists it; "" for a key that is none, or of no use.
+func (k Key) PublicKey() string {
+	of, ok := keyTypes[k.Type]
+	if !ok {
+		return ""
+	}
+	v, err := of(k)
 	if err != nil {
 		return ""
 	}
-	o, _ := v.data.(object)
-	text, _ := o[member].data.(string)
-	return text
+	return strings.TrimPrefix(v.Principal(), keyPrincipal)
 }
+
+// keyPrincipal begins the names of principals that are public keys.
+const keyPrincipal = "key:"
 
 // Signature is a signature as metadata carries it, not verified.
 type Signature struct {
@@ -92,7 +100,7 @@ func newPublicKey(key any, verify func(message, sig []byte) bool) (Verifier, err
 		return nil, err
 	}
 	sum := sha256.Sum256(der)
-	return &publicKey{"key:" + hex.EncodeToString(sum[:]), verify}, nil
+	return &publicKey{keyPrincipal + hex.EncodeToString(sum[:]), verify}, nil
 }
 
 func (k *publicKey) Principal() string { return k.id }

@@ -182,8 +182,24 @@ func (f *fields) keys(v value) map[string]Key {
 		f.object(o["keyval"], "keyval")
 		out[id] = Key{
 			ID: id, Type: f.text(o["keytype"], "keytype"), Scheme: f.text(o["scheme"], "scheme"),
-			Value: slices.Clone(o["keyval"].raw), Canonical: e.appendCanonical(nil),
+			Value: slices.Clone(o["keyval"].raw), Canonical: e.appendCanonical(nil), Words: o.words("keytype", "scheme"),
 		}
+	}
+	return out
+}
+
+// words returns the members that are text, but for some.
+func (o object) words(but ...string) map[string]string {
+	var out map[string]string
+	for name, v := range o {
+		text, ok := v.data.(string)
+		if !ok || slices.Contains(but, name) {
+			continue
+		}
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[name] = text
 	}
 	return out
 }
