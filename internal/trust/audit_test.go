@@ -127,7 +127,8 @@ func TestAudit(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	if r := a.Roots[1]; len(r.Before.By) != 3 || len(r.Own.By) != 3 || len(r.Changes) != 1 ||
-		r.Changes[0].Role != "root" || len(r.Changes[0].Added) != 3 || len(r.Changes[0].Removed) != 3 || r.Changes[0].Threshold != nil {
+		r.Changes[0].Role != "root" ||
+		len(r.Changes[0].Added) != 3 || len(r.Changes[0].Removed) != 3 || r.Changes[0].Threshold != nil {
 		t.Errorf("%+v", r)
 	}
 	r := a.Roots[2]

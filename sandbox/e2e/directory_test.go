@@ -80,7 +80,7 @@ func newOperatorOn(t testing.TB, on *sandbox.Stack) *operator {
 	t.Helper()
 	dir := t.TempDir()
 	o := &operator{t: t, dir: dir, site: filepath.Join(dir, "site"), state: filepath.Join(dir, "state"), key: filepath.Join(dir, "key"), root: filepath.Join(dir, "root.json")}
-	o.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, asDirectory + "=" + writeWorldOf(t, on, "")}
+	o.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, asDirectory + "=" + writeWorldOf(t, on, "", nil)}
 	check(t, os.WriteFile(o.root, on.TrustedRoot(), 0o600))
 	server := httptest.NewServer(http.FileServer(http.Dir(o.site)))
 	t.Cleanup(server.Close)

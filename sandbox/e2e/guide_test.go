@@ -6,13 +6,17 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/repopolicy/repopolicy/sandbox"
 	"github.com/repopolicy/repopolicy/sandbox/claims"
 	"github.com/repopolicy/repopolicy/sandbox/forge"
 )
@@ -31,6 +35,7 @@ type guide struct {
 	people   map[string]*person
 	runs     map[string]*actions // by repository
 	commands int
+	site     string // directory that https://tuf.acme.example serves; "" for none
 
 	published map[string]bool // by repository
 }
@@ -63,13 +68,30 @@ func (g *guide) person(name string) *person {
 	check(g.t, os.WriteFile(filepath.Join(home, "repopolicy-directory"), []byte("#!/bin/sh\n"+asDirectory+"=$"+asProgram+" exec "+self+" \"$@\"\n"), 0o700))
 	check(g.t, os.WriteFile(filepath.Join(home, "gh"), []byte(personCommand), 0o700))
 	p.env = []string{
-		"PATH=" + home + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + home, asProgram + "=" + writeWorld(g.t, filepath.Join(home, "state")),
+		"PATH=" + home + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + home, asProgram + "=" + g.world(filepath.Join(home, "state")),
 		"E2E_SELF=" + self, "E2E_RENAME=" + filepath.Join(home, "rename"), "GIT_CONFIG_GLOBAL=" + filepath.Join(home, "gitconfig"), "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "LC_ALL=C",
 	}
 	base := strings.TrimSuffix(stack.Forge().CloneURL("x/y"), "x/y.git")
 	check(g.t, os.WriteFile(filepath.Join(home, "gitconfig"), fmt.Appendf(nil, "[user]\n\tname = %s\n\temail = %s@example.com\n[url %q]\n\tinsteadOf = https://github.com/\n[push]\n\tdefault = current\n", name, name, base), 0o600))
 	g.people[name] = p
 	return p
+}
+
+// world is that of the sandbox, with hosts of acme's own.
+func (g *guide) world(state string) string {
+	g.t.Helper()
+	tuf := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if g.site == "" {
+			http.NotFound(w, r)
+			return
+		}
+		http.FileServer(http.Dir(g.site)).ServeHTTP(w, r)
+	}))
+	g.t.Cleanup(tuf.Close)
+	return writeWorldOf(g.t, stack, state, map[string]string{
+		"tuf.acme.example": strings.TrimPrefix(tuf.URL, "http://"),
+		"git.acme.example": strings.TrimPrefix(stack.URL(sandbox.Forge), "http://"),
+	})
 }
 
 // types lets somebody type a command, and returns how it ended. A push to a
@@ -211,6 +233,41 @@ func (g *guide) follow(page, owner string) {
 	}
 }
 
+// organisation follows the page for organisations: acme has a private Sigstore, and a forge.
+func (g *guide) organisation() {
+	g.t.Helper()
+	const page = "docs/organisation.md"
+	keeper := g.person("keeper").home
+	check(g.t, os.WriteFile(filepath.Join(keeper, "trusted_root.json"), stack.TrustedRoot(), 0o600))
+	check(g.t, os.Symlink(keeper, filepath.Join(g.person("user").home, "keeper")))
+	_, err := stack.Forge().Create("acme/tool")
+	check(g.t, err)
+	_, err = stack.Forge().Commit("acme/tool", "main", map[string]string{"README": "a tool\n"})
+	check(g.t, err)
+	g.site = filepath.Join(keeper, "acme-site")
+	g.follow(page, "acme")
+	text, err := os.ReadFile(filepath.Join("../..", page))
+	check(g.t, err)
+	// Each row of the table was typed.
+	_, rows, _ := strings.Cut(string(text), "| you rely on |")
+	rows, _, _ = strings.Cut(rows, "\n\n")
+	n := 0
+	for row := range strings.Lines(rows) {
+		cells := strings.Split(row, "|")
+		name := strings.Trim(cells[len(cells)-2], " `")
+		if strings.HasPrefix(name, "-") && !strings.HasPrefix(name, "--t") || name == "below" {
+			continue
+		}
+		n++
+		if !regexp.MustCompile(`(?m)^\$ repopolicy (verify|show) .*` + regexp.QuoteMeta(name) + `\b`).Match(text) {
+			g.t.Errorf("%s: nobody types %s", page, name)
+		}
+	}
+	if n < 10 {
+		g.t.Errorf("%s: %d combinations", page, n)
+	}
+}
+
 // TestGuides follows the guides, in the order in which they build on each other.
 func TestGuides(t *testing.T) {
 	if err := exec.Command("bash", "-c", "sed --version").Run(); err != nil {
@@ -235,7 +292,7 @@ func TestGuides(t *testing.T) {
 	}
 	g.follow("docs/consumer.md", "acme")
 	g.follow("docs/air-gap.md", "acme")
-	g.follow("docs/organisation.md", "acme")
+	g.organisation()
 	g.follow("docs/ceremony.md", "acme")
 	before = g.commands
 	for _, name := range []string{"operator", "user"} { // whose files the page names

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -43,11 +44,11 @@ type world struct {
 
 func writeWorld(t testing.TB, state string) string {
 	t.Helper()
-	return writeWorldOf(t, stack, state)
+	return writeWorldOf(t, stack, state, nil)
 }
 
-// writeWorldOf does the same for another stack.
-func writeWorldOf(t testing.TB, stack *sandbox.Stack, state string) string {
+// writeWorldOf does the same for another stack, and with more hosts.
+func writeWorldOf(t testing.TB, stack *sandbox.Stack, state string, more map[string]string) string {
 	t.Helper()
 	host := func(s sandbox.Service) string { return strings.TrimPrefix(stack.URL(s), "http://") }
 	hosts := map[string]string{"token.actions.githubusercontent.com": host(sandbox.Issuer)}
@@ -57,6 +58,7 @@ func writeWorldOf(t testing.TB, stack *sandbox.Stack, state string) string {
 	for _, path := range []string{"gitlab.com/.well-known", "gitlab.com/oauth"} {
 		hosts[path] = host(sandbox.Issuer)
 	}
+	maps.Copy(hosts, more)
 	data, err := json.Marshal(world{stack.TrustedRoot(), []json.RawMessage{stack.SigningConfig(1), stack.SigningConfig(2)}, hosts, state})
 	check(t, err)
 	path := filepath.Join(t.TempDir(), "world.json")
