@@ -449,7 +449,8 @@ func (s *scope) root(name string, open func() (trust.Root, error)) ([]trust.Root
 		o := s.roots[other]
 		if len(r.By)+len(o.By) > 0 && r.Is(o) {
 			return nil, &sigstore.Error{Reason: policy.TrustRootInvalid, Err: fmt.Errorf(
-				"root %s: it is the root %s of the same scope, and counts once", r.Name(), o.Name())}
+				"root %s: it is the root %s of the same scope, or has its certificate authority, and counts once", r.Name(),
+				o.Name())}
 		}
 	}
 	if s.roots == nil {

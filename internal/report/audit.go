@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -76,6 +77,9 @@ func (p *auditPrinter) called(ids []string) string {
 			short = short[:16] + "…"
 		}
 		if name := p.keys[id].Name; name != "" {
+			if strings.ContainsAny(name, `(),;"`) { // what the metadata calls it must not look like another one
+				name = strconv.Quote(name)
+			}
 			short = name + " (" + short + ")"
 		}
 		out = append(out, short)

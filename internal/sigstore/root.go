@@ -82,6 +82,29 @@ func (r *Root) Digest() policy.Digest { return r.digest }
 // Bytes returns the root's file, which must not be changed.
 func (r *Root) Bytes() []byte { return r.data }
 
+// Shares reports whether a key of a certificate authority is one of both roots: whoever has it
+// certifies under either, so that they are no two that have to agree.
+func (r *Root) Shares(other *Root) bool {
+	keys := func(r *Root) map[string]bool {
+		out := map[string]bool{}
+		for _, ca := range r.cas {
+			if a, ok := ca.(*authority); ok {
+				for _, i := range a.issuers {
+					out[string(i.cert.RawSubjectPublicKeyInfo)] = true
+				}
+			}
+		}
+		return out
+	}
+	theirs := keys(other)
+	for k := range keys(r) {
+		if theirs[k] {
+			return true
+		}
+	}
+	return false
+}
+
 // trusted is the root as sigstore-go sees it, with our authorities and, for a
 // bundle signed with a bare key, that key.
 type trusted struct {

@@ -283,10 +283,17 @@ func FindIntroduction(ctx context.Context, c *tuf.Client, repo policy.Locator) (
 // readIntroduction reads the introduction at a path; nil if nobody lists one. Errors are
 // those of [FindIntroduction].
 func readIntroduction(ctx context.Context, c *tuf.Client, path string) (*Introduction, error) {
-	data, err := c.Target(ctx, path)
+	f, err := c.Find(ctx, path)
 	if errors.Is(err, tuf.ErrNoTarget) {
 		return nil, nil
 	}
+	if err != nil {
+		return nil, missing(err)
+	}
+	if f.Length > MaxIntroductionBytes { // not fetched for that
+		return nil, invalid(fmt.Errorf("%s: %d bytes, at most %d are read", path, f.Length, MaxIntroductionBytes))
+	}
+	data, err := c.Fetch(ctx, f)
 	if err != nil {
 		return nil, missing(err)
 	}

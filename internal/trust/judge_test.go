@@ -245,6 +245,14 @@ func TestIntroduced(t *testing.T) {
 			},
 			why: policy.TrustRootInvalid, say: "schema",
 		},
+		"one that is too large": {
+			set: func(m *many) {
+				m.sims["foundation"].Add("targets", IntroductionTarget(all), strings.Repeat("x", MaxIntroductionBytes+1))
+				clear(m.sims["foundation"].Content) // it is not asked for
+				m.publish("foundation", "targets")
+			},
+			why: policy.TrustRootInvalid, say: "at most",
+		},
 		"an empty file": {
 			set: func(m *many) {
 				m.sims["foundation"].Add("targets", IntroductionTarget(all), "")
@@ -679,6 +687,14 @@ func TestIs(t *testing.T) {
 	if !all[0].Is(all[1]) || all[0].Identity == all[1].Identity || all[0].Is(all[2]) {
 		t.Errorf("%+v", all)
 	}
+	// Another file with the same authority.
+	again := all[0]
+	again.Identity, again.Newest = "", ""
+	root, err := sigstore.ParseRoot("again", append(slices.Clone(all[0].Bytes()), '\n'))
+	check(t, err)
+	if again.Root = root; again.Digest() == all[0].Digest() || !again.Is(all[0]) || again.Is(all[2]) {
+		t.Errorf("%s %s", again.Digest(), all[0].Digest())
+	}
 	if by := slices.IndexFunc(all, func(r Root) bool { return len(r.By) > 0 }); by >= 0 {
 		t.Errorf("%+v", all[by])
 	}
@@ -695,4 +711,45 @@ func contents(t *testing.T, of map[string]oci.Content) map[string][]byte {
 		check(t, errors.Join(err, r.Close()))
 	}
 	return out
+}
+
+// TestIntroducedBeside: what stands beside the introducer adds nothing to a root that it
+// introduces; what stands beside a root of the user's does that comes in its place.
+func TestIntroducedBeside(t *testing.T) {
+	const root = "[[root]]\nname = %q\nurl = \"https://%s.example\"\ninitial = \"%s.json\"\n%s"
+	for name, row := range map[string]struct {
+		more, directory string
+	}{
+		"beside the introducer": {fmt.Sprintf(root, "desk", "desk", "desk", "beside = [\"foundation\"]\n"), ""},
+		"beside the user's": {
+			fmt.Sprintf(root, "acme", "other", "other", "") +
+				fmt.Sprintf(root, "desk", "desk", "desk", "beside = [\"acme\"]\n"), "https://directory.example.com",
+		},
+		"beside both": {
+			fmt.Sprintf(root, "acme", "other", "other", "") +
+				fmt.Sprintf(root, "desk", "desk", "desk", "beside = [\"foundation\", \"acme\"]\n"),
+			"https://directory.example.com",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := among(t, "foundation", "acme", "other")
+			m.sims["desk"] = besides(t, map[string]string{DirectoryTarget: aDirectory})
+			m.introduces("foundation", "targets", m.introduction("acme", all))
+			m.scopes += row.more
+			c, o := m.user()
+			r, err := c.OpenFor(t.Context(), "foundation", locator(t, widget), o)
+			check(t, err)
+			r, err = c.Complete(t.Context(), "foundation", r, o)
+			check(t, err)
+			if got := r.Directory; (got == nil) != (row.directory == "") || got != nil && got.URL != row.directory {
+				t.Errorf("%+v", got)
+			}
+			// Nor does who stands beside it count where it cannot be asked, unless it is to be asked.
+			m.down["desk"] = true
+			r.Directory = nil
+			if r, err := c.Complete(t.Context(), "foundation", r, o); (err == nil) != (row.directory == "") {
+				t.Errorf("%+v %v", r, err)
+			}
+		})
+	}
 }

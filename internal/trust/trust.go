@@ -44,10 +44,11 @@ type Root struct {
 	Notes []string
 }
 
-// Is reports whether two roots are the same one, as far as their metadata shows.
+// Is reports whether two roots are the same one, as far as their metadata shows, or have a
+// certificate authority in common: they do not count for two then.
 func (r Root) Is(other Root) bool {
 	return r.Identity != "" && r.Identity == other.Identity || r.Newest != "" && r.Newest == other.Newest ||
-		r.Digest() == other.Digest()
+		r.Digest() == other.Digest() || r.Shares(other.Root)
 }
 
 // Plain returns the trusted roots alone.

@@ -17,7 +17,7 @@ import (
 
 // Limits of a history.
 const (
-	maxHistory      = 64 << 20 // bytes of all metadata
+	maxHistory      = 16 << 20 // bytes of all metadata
 	maxHistoryRoles = 1000     // delegations
 	// maxProbes is how many versions beyond the newest root are asked for: one that is there
 	// shows that one before it is withheld.
