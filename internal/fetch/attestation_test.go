@@ -59,6 +59,7 @@ func TestAttestationAddress(t *testing.T) {
 		"a user":                  {at: "https://u@" + store + "/a", served: bundle},
 		"http":                    {at: "http://" + store + "/a", served: bundle},
 		"a file":                  {at: "file:///etc/passwd"},
+		"a long address":          {at: "https://" + store + "/" + strings.Repeat("a", maxAddress), served: bundle},
 		"nothing":                 {at: "https://"},
 		"no address":              {at: ":"},
 		"garbage":                 {at: "https://" + store + "/a", served: []byte("\xff\xff\xff\xff\xff\xff\xff")},
@@ -194,7 +195,7 @@ func TestAttestationBudget(t *testing.T) {
 	}
 	ctx := budget.With(t.Context(), budget.New(4<<20))
 	docs, err := ask(ctx, wanted(policy.Digest{Alg: "sha256", Hex: "11"}))
-	if err == nil || len(docs) == 0 || len(docs) > 4 {
-		t.Errorf("%d documents, %v", len(docs), err)
+	if err == nil || len(docs) == 0 || len(docs) > 4 || len(n.asked) > 1+len(docs)+1 {
+		t.Errorf("%d documents, %v, asked %d times", len(docs), err, len(n.asked))
 	}
 }

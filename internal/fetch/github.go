@@ -56,10 +56,12 @@ func Attestations(repo policy.Locator, n Net) (release.Source, error) {
 				if a.at != "" {
 					data, e = n.attestation(ctx, repo.Host(), a.at)
 				}
-				if e != nil {
-					err = e
-				} else {
+				if e == nil {
 					out = append(out, release.Document{URL: api.URL() + "/" + path, Data: data})
+					continue
+				}
+				if err = e; errors.As(e, new(*budget.Exceeded)) || ctx.Err() != nil {
+					break // no further one could be held
 				}
 			}
 			if err != nil {
@@ -76,14 +78,19 @@ func Attestations(repo policy.Locator, n Net) (release.Source, error) {
 // https://docs.github.com/en/actions/how-tos/secure-your-work/use-artifact-attestations
 var attestationHosts = []string{"tmaproduction.blob.core.windows.net"}
 
-// maxBundle is the largest bundle at such an address, as it is served and inflated.
-const maxBundle = 16 << 20
+// Limits of a bundle at such an address, as it is served and inflated, and of the address itself.
+const (
+	maxBundle  = 16 << 20
+	maxAddress = 4 << 10
+)
 
 // attestation returns the bundle at an address that api.github.com gave (SPEC 15, rule 1): over
 // https, at a host of the table or one that the user named, without a token and without a redirect.
 func (n Net) attestation(ctx context.Context, forge, address string) ([]byte, error) {
 	u, err := url.Parse(address)
 	switch {
+	case len(address) > maxAddress:
+		return nil, fmt.Errorf("an attestation is kept at an address of more than %d bytes", maxAddress)
 	case err != nil || u.Scheme != "https" || u.User != nil || u.Fragment != "" || u.Host == "":
 		return nil, errors.New("an attestation is kept at an address that is none of https")
 	case forge != "github.com" || !slices.Contains(attestationHosts, u.Host) && !slices.Contains(n.Hosts, u.Host):

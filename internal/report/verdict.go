@@ -469,16 +469,31 @@ func (p *Printer) artifact(x *Artifact, brief bool) {
 	for _, n := range x.Notes {
 		field("note", "%s", n.Text)
 	}
+	alike := map[string]int{} // evidence of which the same is said, as of copies
 	for _, o := range x.Others {
-		text := o.Message
-		if o.Detail != "" {
-			text += ": " + o.Detail
+		alike[o.line()]++
+	}
+	for _, o := range x.Others {
+		line := o.line()
+		if n := alike[line]; n > 1 {
+			field("also seen", "%s (%d times)", line, n)
+		} else if n == 1 {
+			field("also seen", "%s", line)
 		}
-		field("also seen", "%s: %s [%s]", itemOf(o.Path, o.Item), text, o.Reason)
+		alike[line] = 0
 	}
 	if !x.Permitted {
 		field("hint", "%s", x.Hint)
 	}
+}
+
+// line is what a person reads of it.
+func (o *Other) line() string {
+	text := o.Message
+	if o.Detail != "" {
+		text += ": " + o.Detail
+	}
+	return fmt.Sprintf("%s: %s [%s]", itemOf(o.Path, o.Item), text, o.Reason)
 }
 
 // itemOf names one of several pieces of evidence in a file.

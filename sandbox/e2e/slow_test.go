@@ -17,7 +17,7 @@ var slow = "^(" + strings.Join([]string{
 	"TestPublishedFaults",
 	"TestNPM", "TestCosignProducer", "TestCosignImages", "TestGHDownload", "TestToolsOfAMachine", "TestGoreleaser",
 	"TestKo",
-	"TestActionsAttest", "TestServicesInWorld", "TestLoginsInWorld",
+	"TestActionsAttest", "TestServicesInWorld", "TestLoginsInWorld", "TestAttestationsAttacked",
 }, "|") + ")$"
 
 // beside starts the slow tests in a process of their own and lets this one run the others,

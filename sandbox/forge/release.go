@@ -159,17 +159,19 @@ func (f *Forge) Withdraw(path, tag string) error {
 	})
 }
 
-// Attest stores a bundle for GitHub's attestation API under the digest,
-// "sha256:…", of what it is about. Nothing about it is checked.
-func (f *Forge) Attest(path, digest string, bundle []byte) error {
+// Attest stores bundles, from the oldest, for GitHub's attestation API under the digest,
+// "sha256:…", of what they are about. Nothing about them is checked.
+func (f *Forge) Attest(path, digest string, bundles ...[]byte) error {
 	return f.change(path, func(r *Repository) error {
-		if !json.Valid(bundle) {
-			return errors.New("forge: an attestation is a bundle in JSON")
-		}
 		if f.state.Attestations[r.ID] == nil {
 			f.state.Attestations[r.ID] = map[string][]json.RawMessage{}
 		}
-		f.state.Attestations[r.ID][digest] = append(f.state.Attestations[r.ID][digest], bundle)
+		for _, bundle := range bundles {
+			if !json.Valid(bundle) {
+				return errors.New("forge: an attestation is a bundle in JSON")
+			}
+			f.state.Attestations[r.ID][digest] = append(f.state.Attestations[r.ID][digest], bundle)
+		}
 		return nil
 	})
 }
