@@ -141,12 +141,15 @@ func TestUnfound(t *testing.T) {
 		"all.jsonl":         {"widget_1": []byte("one"), "all.jsonl": append(s.sign([]byte("one"), "widget_1"), '\n')},
 		"signature.json":    {"widget_1": []byte("one"), "signature.json": s.sign([]byte("one"))},
 		"widget.sigstore":   {"widget_1": []byte("one"), "widget.sigstore": s.sign([]byte("one"), "widget_1")},
+		"all\x1b[2K.jsonl":  {"widget_1": []byte("one"), "all\x1b[2K.jsonl": append(s.sign([]byte("one"), "widget_1"), '\n')},
 		"x/widget_1.bundle": {"widget_1": []byte("one"), "x/widget_1.bundle": s.sign([]byte("one"), "widget_1")},
 	} {
 		dir := t.TempDir()
 		s.write(dir, files)
 		code, out := s.run(dir)
-		if code != 1 || !strings.Contains(out, filepath.Join(dir, name)+" is signed evidence about it, and not called so") {
+		said := strings.ReplaceAll(filepath.Join(dir, name), "\x1b", `\x1b`) +
+			" is signed evidence about it, and not called so"
+		if code != 1 || !strings.Contains(out, said) {
 			t.Errorf("%s: exit %d\n%s", name, code, out)
 		}
 		if code, out := s.run("-b", filepath.Join(dir, name), filepath.Join(dir, "widget_1")); code != 0 {

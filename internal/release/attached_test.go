@@ -126,3 +126,44 @@ func TestAttached(t *testing.T) {
 		t.Errorf("an empty layout: %s %s", res.Decision.Reason, res.Decision.Detail)
 	}
 }
+
+// TestBundleOnce: a bundle that many manifests have is read once, and each of them consists of it.
+func TestBundleOnce(t *testing.T) {
+	inst := sigstoretest.New(t)
+	root := parseRoot(t, inst, sigstoretest.RootOptions{})
+	i := newImages(t)
+	digest := i.image(i.blob("application/vnd.oci.image.layer.v1.tar", []byte("layer"), nil))
+	image := i.index[0].(object)
+	r := alice()
+	r.Statement = statement(`{"name":"ghcr.io/acme/widget","digest":{"sha256":"` +
+		strings.TrimPrefix(digest, "sha256:") + `"}}`)
+	const many = 50
+	bundle := i.blob("application/vnd.dev.sigstore.bundle.v0.3+json", inst.Sign(r), nil)
+	for n := range 2 * many {
+		m := object{
+			"schemaVersion": 2, "mediaType": typeManifest, "layers": []any{bundle},
+			"annotations": object{"n": strings.Repeat("x", n)},
+			"config":      i.blob("application/vnd.oci.empty.v1+json", []byte("{}"), nil),
+		}
+		if n%2 == 0 {
+			i.index = append(i.index, i.blob(typeManifest, marshal(t, m), nil))
+			continue
+		}
+		m["subject"] = image
+		i.blob(typeManifest, marshal(t, m), nil)
+	}
+	dir := put(t, i.layout())
+	l, err := openLayout(t.Context(), &hold{}, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if len(l.evidence) != 1 || len(l.proofs) != 2*many {
+		t.Errorf("%d pieces of evidence, in %d manifests", len(l.evidence), len(l.proofs))
+	}
+	inputs := Expand(t.Context(), []string{dir}, Options{})
+	if as := others(inputs); len(as) != 1 || run(judge(pin(t, peopleRule), root),
+		dir)[0].Decision.Reason != policy.Allowed {
+		t.Errorf("%d inputs are judged", len(as))
+	}
+}

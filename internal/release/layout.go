@@ -28,6 +28,14 @@ type layout struct {
 	reached  map[string]bool                // files to which index.json leads
 	below    map[policy.Digest]part         // manifests to which an index leads, by their digests
 	linked   map[string]policy.Digest       // other files of manifests attached to what was reached
+	bundles  map[bundleOf]*candidate        // that were read
+}
+
+// bundleOf is a layer that is a bundle.
+type bundleOf struct {
+	policy.Digest
+	size      int64
+	mediaType string
 }
 
 // part is a manifest that an index names.
@@ -46,7 +54,7 @@ func openLayout(ctx context.Context, h *hold, dir string) (*layout, error) {
 	l := &layout{
 		Layout: opened, ctx: ctx, hold: h, dir: dir,
 		proofs: map[policy.Digest][]*candidate{}, reached: map[string]bool{},
-		below: map[policy.Digest]part{}, linked: map[string]policy.Digest{},
+		below: map[policy.Digest]part{}, linked: map[string]policy.Digest{}, bundles: map[bundleOf]*candidate{},
 	}
 	if err := l.read(); err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -92,21 +100,26 @@ func (l *layout) read() error {
 	return l.attached()
 }
 
-// collect takes the evidence out of a manifest.
+// collect takes the evidence out of a manifest. A bundle is read once, however many manifests have it:
+// a second one says nothing.
 func (l *layout) collect(d oci.Descriptor, m *oci.Manifest) {
 	proofs := 0
 	var pieces []*candidate
-	seen := map[policy.Digest]bool{} // bundles, of which a second one says nothing
+	seen := map[policy.Digest]bool{}
 	for _, layer := range m.Layers {
 		if !forms.IsImageEvidence(layer.MediaType) {
 			continue
 		}
 		proofs++
-		if forms.IsBundleType(layer.MediaType) {
-			if seen[layer.Digest] {
-				continue
-			}
-			seen[layer.Digest] = true
+		isBundle := forms.IsBundleType(layer.MediaType)
+		if isBundle && seen[layer.Digest] {
+			continue
+		}
+		seen[layer.Digest] = isBundle
+		known := bundleOf{layer.Digest, layer.Size, layer.MediaType}
+		if c := l.bundles[known]; isBundle && c != nil {
+			pieces = append(pieces, c)
+			continue
 		}
 		p := forms.Piece{}
 		if content, err := l.Blob(l.ctx, layer, oci.MaxManifestBytes); err != nil {
@@ -120,9 +133,12 @@ func (l *layout) collect(d oci.Descriptor, m *oci.Manifest) {
 			p.Item = proofs
 		}
 		at := filepath.Join(l.dir, filepath.FromSlash(oci.BlobPath(d.Digest)))
-		pieces = append(pieces, &candidate{path: at, form: "image signature", among: true, Piece: p})
+		c := &candidate{path: at, form: "image signature", among: true, Piece: p}
+		if isBundle {
+			l.bundles[known] = c
+		}
+		pieces, l.evidence = append(pieces, c), append(l.evidence, c)
 	}
-	l.evidence = append(l.evidence, pieces...)
 	if proofs > 0 && proofs == len(m.Layers) {
 		l.proofs[d.Digest] = pieces
 	}
