@@ -72,6 +72,9 @@ func (a *app) sign(ctx context.Context, o *signOptions) error {
 		return err
 	}
 	if r.Key != nil {
+		if err := v.member(policy.Identity{Kind: policy.KindKey, Value: r.Key.ID()}); err != nil {
+			return err // before a token is touched
+		}
 		r.Who, r.Check = "key "+r.Key.ID(), v.member
 		return a.write(ctx, o, v, s, r)
 	}

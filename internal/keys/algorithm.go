@@ -5,7 +5,6 @@
 package keys
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -149,28 +148,27 @@ func (a Algorithm) Verify(pub crypto.PublicKey, input, sig []byte) bool {
 	if a.Name == "" || Kind(pub) != a.Key || a.Hash != 0 && len(input) != a.Hash.Size() {
 		return false
 	}
+	ok := false
 	switch pub := pub.(type) {
 	case *ecdsa.PublicKey:
-		return ecdsa.VerifyASN1(pub, input, sig)
+		ok = ecdsa.VerifyASN1(pub, input, sig)
 	case *rsa.PublicKey:
 		if a.PSS {
-			return rsa.VerifyPSS(pub, a.Hash, input, sig, nil) == nil
+			ok = rsa.VerifyPSS(pub, a.Hash, input, sig, nil) == nil
+		} else {
+			ok = rsa.VerifyPKCS1v15(pub, a.Hash, input, sig) == nil
 		}
-		return rsa.VerifyPKCS1v15(pub, a.Hash, input, sig) == nil
 	case ed25519.PublicKey:
-		return ed25519.VerifyWithOptions(pub, input, sig, &ed25519.Options{Hash: a.Hash}) == nil
+		ok = ed25519.VerifyWithOptions(pub, input, sig, &ed25519.Options{Hash: a.Hash}) == nil
 	}
-	return false
+	return ok
 }
 
 // sign signs an input.
 func (a Algorithm) sign(private crypto.Signer, input []byte) ([]byte, error) {
-	var opts crypto.SignerOpts = a.Hash
-	switch {
-	case a.PSS:
+	var opts crypto.SignerOpts = a.Hash // of Ed25519 this chooses between its two algorithms, too
+	if a.PSS {
 		opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: a.Hash}
-	case a.Key == "Ed25519":
-		opts = &ed25519.Options{Hash: a.Hash}
 	}
 	return private.Sign(rand.Reader, input, opts)
 }
@@ -211,16 +209,6 @@ func Sound(pub crypto.PublicKey) error {
 		return &Error{Text: "a key is ECDSA, Ed25519 or RSA"}
 	}
 	return nil
-}
-
-// Same reports whether two keys are one.
-func Same(a, b crypto.PublicKey) bool {
-	x, err := marshal(a)
-	if err != nil {
-		return false
-	}
-	y, err := marshal(b)
-	return err == nil && bytes.Equal(x, y)
 }
 
 // Error is why a key is refused.

@@ -122,6 +122,32 @@ func TestRegistry(t *testing.T) {
 	}
 }
 
+// TestNamed: what reports look up.
+func TestNamed(t *testing.T) {
+	for _, a := range registry {
+		if Named(a.Name) != a {
+			t.Errorf("%+v", Named(a.Name))
+		}
+		tuf, ok := TUFOf(a.Key)
+		if want := a.Key != "ECDSA P-521"; ok != want || want && (tuf.Key != a.Key || tuf.Scheme == "") {
+			t.Errorf("%s: %+v, %v", a.Key, tuf, ok)
+		}
+	}
+	if _, ok := TUFOf("RSA 2560"); ok || Named("ML_DSA_65") != (Algorithm{}) {
+		t.Error("what is not in the registry has a name")
+	}
+}
+
+// same reports whether two keys are one.
+func same(t testing.TB, a, b crypto.PublicKey) bool {
+	t.Helper()
+	x, err := IDOf(a)
+	check(t, err)
+	y, err := IDOf(b)
+	check(t, err)
+	return x == y
+}
+
 // TestEncodings: one signature has one encoding, but for the one thing that ECDSA leaves open.
 func TestEncodings(t *testing.T) {
 	key := newKey(t, "ECDSA P-256").(*ecdsa.PrivateKey)
@@ -256,6 +282,9 @@ func TestSound(t *testing.T) {
 		if _, err := Of(c.key); (err == nil) != c.logs || err != nil && c.want == "" && Hint(err) == "" {
 			t.Errorf("%s: logs: %v", name, err)
 		}
+		if _, err := Of(c.key); strings.HasPrefix(name, "RSA") && err != nil && !strings.Contains(Hint(err), "3072") {
+			t.Errorf("%s: %s", name, Hint(err))
+		}
 		if _, err := OfTUF(c.key); (err == nil) != c.tuf || err != nil && c.want == "" && Hint(err) == "" {
 			t.Errorf("%s: TUF: %v", name, err)
 		}
@@ -303,7 +332,7 @@ func TestParse(t *testing.T) {
 	hybrid[0] = 6 | point[64]&1
 	p, err := Parse(good)
 	check(t, err)
-	if p.ID != ID(der) || p.Algorithm.Name != "PKIX_ECDSA_P256_SHA_256" || !Same(p.Key, key.Public()) {
+	if p.ID != ID(der) || p.Algorithm.Name != "PKIX_ECDSA_P256_SHA_256" || !same(t, p.Key, key.Public()) {
 		t.Errorf("%+v", p)
 	}
 	secret, err := x509.MarshalPKCS8PrivateKey(key)
@@ -314,6 +343,18 @@ func TestParse(t *testing.T) {
 	pkcs1 := x509.MarshalPKCS1PublicKey(&newKey(t, "RSA 2048").(*rsa.PrivateKey).PublicKey)
 	compressed := elliptic.MarshalCompressed(key.Curve, key.X, key.Y)
 	off := append(slices.Clone(point[:64]), point[64]^1)
+	// The same bits of a key that begins with four zeros, with four spare ones at their end.
+	zeros := newKey(t, "Ed25519").Public().(ed25519.PublicKey)
+	for zeros[0] >= 0x10 {
+		zeros = newKey(t, "Ed25519").Public().(ed25519.PublicKey)
+	}
+	aligned := spki(t, oidEd25519, nil, zeros)
+	moved := slices.Clone(aligned)
+	new(big.Int).Lsh(new(big.Int).SetBytes(zeros), 4).FillBytes(moved[len(moved)-32:])
+	moved[len(moved)-33] = 4 // how many bits are spare
+	if _, err := Parse(inPEM("PUBLIC KEY", aligned)); err != nil {
+		t.Fatal(err)
+	}
 	headed := &pem.Block{Type: "PUBLIC KEY", Headers: map[string]string{"A": "b"}, Bytes: der}
 	for name, c := range map[string]struct {
 		text []byte
@@ -337,6 +378,7 @@ func TestParse(t *testing.T) {
 		"RSA without NULL":   {public(oidRSA, nil, pkcs1), "cannot be parsed"},
 		"RSA for PSS alone":  {public(oidPSS, nil, pkcs1), "PSS alone"},
 		"Ed25519 with NULL":  {public(oidEd25519, []byte{5, 0}, make([]byte, 32)), "cannot be parsed"},
+		"spare bits":         {inPEM("PUBLIC KEY", moved), "written in another way"},
 		"X448":               {public(oidX448, nil, make([]byte, 56)), "X448 signs nothing"},
 		"no key":             {public(oidMLDSA, nil, nil), "cannot be parsed"},
 	} {
@@ -344,6 +386,12 @@ func TestParse(t *testing.T) {
 		var e *Error
 		if p != nil || !errors.As(err, &e) || !strings.Contains(e.Text, c.want) {
 			t.Errorf("%s: %v", name, err)
+		}
+		if pub, err := ParsePublic(c.text); pub != nil || err == nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if strings.HasPrefix(name, "a private") && !strings.Contains(Hint(err), "stays where it is") {
+			t.Errorf("%s: %s", name, Hint(err))
 		}
 	}
 	_, err = Parse(public(oidMLDSA, nil, make([]byte, 1952)))
@@ -379,7 +427,7 @@ func TestParsePrivate(t *testing.T) {
 		"with a line after it":   {append(pkcs8(ec), '\n'), ec},
 	} {
 		got, err := ParsePrivate(c.text)
-		if err != nil || !Same(got.Public(), c.key.Public()) {
+		if err != nil || !same(t, got.Public(), c.key.Public()) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

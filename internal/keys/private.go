@@ -29,7 +29,7 @@ func ParsePrivate(data []byte) (crypto.Signer, error) {
 	if len(bytes.TrimSpace(rest)) > 0 {
 		return nil, &Error{Text: "not one private key in PEM: something follows it"}
 	}
-	if block.Headers["DEK-Info"] != "" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") {
+	if strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") { // RFC 1421, as openssl wrote it
 		return nil, unreadable("ENCRYPTED PRIVATE KEY")
 	}
 	var key any
