@@ -57,24 +57,29 @@ func byProgram(public, program string, args ...string) []string {
 	return out
 }
 
-// heldBy is a project whose maintainers are the keys in these files, all of whom have to sign.
+// heldBy is a project whose maintainers are the keys in these files, all of whom have to sign. Each
+// may release files that another one approves.
 func heldBy(t testing.TB, name string, public ...string) *project {
 	t.Helper()
-	var members strings.Builder
+	var members, list strings.Builder
 	for i, file := range public {
 		key, err := os.ReadFile(file)
 		check(t, err)
 		fmt.Fprintf(&members, "[[maintainers.member]]\nname = \"m%d\"\nkeys = [%q]\n", i, key)
+		fmt.Fprintf(&list, "%q, ", key)
 	}
 	text := string(policyText(name, 1, len(public)))
+	text = strings.Replace(text, "\n[[release]]", members.String()+"\n[[release]]", 1)
+	text += "\n[[release]]\nname = \"files\"\ntags = \"any\"\nartifacts = [\"file_*\"]\nkeys = [" + list.String() +
+		"]\n  [release.approvals]\n  threshold = 1\n  from = \"maintainers\"\n"
 	p := newProject(t, name)
-	p.write(".repopolicy/policy.toml", strings.Replace(text, "\n[[release]]", members.String()+"\n[[release]]", 1))
+	p.write(".repopolicy/policy.toml", text)
 	p.push()
 	return p
 }
 
-// TestExternalSigner: maintainers whose keys another program has sign, and the version is
-// bound; a key of nobody signs nothing.
+// TestExternalSigner: maintainers whose keys another program has sign versions, releases and
+// approvals; a key of nobody signs nothing.
 func TestExternalSigner(t *testing.T) {
 	const name, url = "acme/external", "https://github.com/acme/external"
 	program := openssl(t)
@@ -136,6 +141,24 @@ func TestExternalSigner(t *testing.T) {
 	p.push()
 	check(t, p.dispatch("repository_dispatch"))
 	newComputer(t).must(policy.ClassOK, "show", "-R", url)
+
+	// So are files signed and approved.
+	p.tag("v1")
+	head := strings.TrimSpace(git(t, p.dir, "rev-parse", "HEAD"))
+	file := artifact(t, "file_1")
+	by := func(h holder) []string {
+		return byProgram(h.public, program, append(slices.Clone(h.args), "-inkey", h.private)...)
+	}
+	release := []string{"sign-release", "-R", url, "--commit", head, "--checkout", p.dir, "--statement", "--tag", "v1", file}
+	if out := c.must(policy.ClassDeny, append(release, by(nobody)...)...); !strings.Contains(out, "may not sign") {
+		t.Error(out)
+	}
+	c.must(policy.ClassOK, append(release, by(holders[1])...)...)
+	approve := []string{"approve", "-R", url, "--tag", "v1", file}
+	c.must(policy.NotApprover.Class(), append(approve, by(nobody)...)...)
+	newComputer(t).must(policy.ClassDeny, "verify", "-R", url, "--tag", "v1", file)
+	c.must(policy.ClassOK, append(approve, by(rsa)...)...)
+	newComputer(t).must(policy.ClassOK, "verify", "-R", url, "--tag", "v1", file)
 }
 
 // softhsm is a token in software, or the test is skipped.
@@ -180,9 +203,8 @@ func (h *softhsm) holds(private string) string {
 	return id
 }
 
-// TestToken: keys that a PKCS #11 token holds sign versions, approvals and releases of a policy,
-// and metadata of TUF, by the script of the guide; and what a token cannot make is refused
-// before anything is logged.
+// TestToken: keys that a PKCS #11 token holds sign versions of a policy and metadata of TUF, by the
+// script of the guide; and what a token cannot make is refused before anything is logged.
 func TestToken(t *testing.T) {
 	const name, url = "acme/token", "https://github.com/acme/token"
 	h := newSoftHSM(t)
