@@ -387,12 +387,25 @@ func TestParse(t *testing.T) {
 		if p != nil || !errors.As(err, &e) || !strings.Contains(e.Text, c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if pub, err := ParsePublic(c.text); pub != nil || err == nil {
-			t.Errorf("%s: %v", name, err)
+		if pub, again := ParsePublic(c.text); pub != nil || again == nil || again.Error() != err.Error() {
+			t.Errorf("%s: %v", name, again)
 		}
 		if strings.HasPrefix(name, "a private") && !strings.Contains(Hint(err), "stays where it is") {
 			t.Errorf("%s: %s", name, Hint(err))
 		}
+	}
+	for name, key := range map[string]crypto.PublicKey{
+		"P-224": newKey(t, "ECDSA P-224").Public(), "RSA": &rsa.PublicKey{N: new(big.Int).SetBit(one, 2559, 1), E: exponent},
+	} {
+		if p, err := Parse(publicPEM(t, key)); p != nil || err == nil {
+			t.Errorf("%s signs what is logged", name)
+		}
+		if pub, err := ParsePublic(publicPEM(t, key)); pub == nil || err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := IDOf("key"); err == nil {
+		t.Error("text has an id")
 	}
 	_, err = Parse(public(oidMLDSA, nil, make([]byte, 1952)))
 	if u := (*Unknown)(nil); !errors.As(err, &u) || u.OID != "2.16.840.1.101.3.4.3.18" || Hint(err) == "" {
