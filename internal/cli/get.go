@@ -18,6 +18,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
 	"github.com/repopolicy/repopolicy/internal/trust/tuf"
@@ -84,6 +85,8 @@ type getting struct {
 	address getAddress
 	limit   int64
 	output  string
+	root    []byte         // of --root
+	rootSum string         // hex SHA-256 of --root
 	repo    policy.Locator // of -R or of the file of --policy; zero without
 }
 
@@ -116,28 +119,56 @@ func (g *getting) check() (err error) {
 			return &policy.Fault{Reason: policy.Usage, Text: err.Error(), Hint: "name the file with -o"}
 		}
 	}
-	switch {
-	case o.policy.Given && o.Repo.Given:
-		return policy.Faultf(policy.Usage, "--policy and --repo contradict each other")
-	case o.Repo.Given:
-		if g.repo, err = policy.NormalizeLocator(o.Repo.Value); err != nil {
-			return notLocator(err)
-		}
-	case o.policy.Given:
-		data, err := command.ReadPolicy(o.policy.Value)
-		if err != nil {
-			return err
-		}
-		doc, err := command.ParsePolicy(o.policy.Value, data)
-		if err != nil {
-			return err
-		}
-		g.repo = doc.Content().Repository
+	if err := g.readRoot(); err != nil {
+		return err
+	}
+	if g.repo, err = g.named(); err != nil {
+		return err
 	}
 	if err := command.CheckOutputs(&command.Once{Value: g.output, Given: true}); err != nil {
 		return err
 	}
 	return g.isReachable(g.address.place)
+}
+
+// unknown stands for a repository that is not named yet.
+const unknown = "https://repository.invalid/unknown/unknown"
+
+// judging returns the flags with which verify would judge the artifact.
+func (g *getting) judging() *verifyOptions {
+	o := g.options
+	return &verifyOptions{
+		Lookup: o.Lookup, policy: o.policy, tag: o.tag, cooldown: o.cooldown, airgap: o.airgap, quiet: o.quiet,
+		name: command.Once{Value: g.address.base(), Given: true},
+	}
+}
+
+// named returns the repository that the flags name, zero if they name none: by -R, --lock or a policy. They are
+// checked as if a file was at hand.
+func (g *getting) named() (repo policy.Locator, err error) {
+	o, v := g.options, g.judging()
+	silent := !o.Repo.Given && !o.policy.Given && !o.Lock.Given
+	if silent {
+		v.Repo.Value, v.Repo.Given = unknown, true
+		v.airgap = command.Once{} // which carries another one
+	}
+	if o.Repo.Given {
+		if _, err := policy.NormalizeLocator(o.Repo.Value); err != nil {
+			return repo, notLocator(err)
+		}
+	}
+	q, err := g.question(v, []string{"sha256:" + strings.Repeat("0", 64)})
+	switch {
+	case err != nil || silent:
+		return repo, err
+	case q.pinned == nil:
+		return policy.NormalizeLocator(q.repo)
+	}
+	doc, err := command.ParsePolicy(o.policy.Value, q.pinned)
+	if err != nil {
+		return repo, err
+	}
+	return doc.Content().Repository, nil
 }
 
 // isReachable refuses a place on the network where it must not be used.
@@ -205,17 +236,34 @@ func (g *getting) follow(ctx context.Context, use func(*tuf.Client) error) error
 	}
 }
 
-// pin returns the root metadata that --root names.
-func (g *getting) pin(ctx context.Context, how trust.Options) ([]byte, error) {
+// readRoot reads --root.
+func (g *getting) readRoot() error {
 	text := g.options.root.Value
 	if !strings.HasPrefix(text, "sha256:") {
-		return trust.ReadPin(text)
+		if !g.options.root.Given {
+			return nil
+		}
+		data, err := file.Read(text, sigstore.MaxRootBytes)
+		if err != nil {
+			return policy.Faultf(policy.Usage, "--root: %s", err)
+		}
+		g.root = data
+		return nil
 	}
 	d, err := policy.ParseDigest(text)
 	if err != nil {
-		return nil, policy.Faultf(policy.Usage, "--root: %s", err)
+		return policy.Faultf(policy.Usage, "--root: %s", err)
 	}
-	return trust.PinOf(ctx, d.Hex, g.address.place, how)
+	g.rootSum = d.Hex
+	return nil
+}
+
+// pin returns the root metadata that --root names.
+func (g *getting) pin(ctx context.Context, how trust.Options) ([]byte, error) {
+	if g.root != nil {
+		return g.root, nil
+	}
+	return trust.PinOf(ctx, g.rootSum, g.address.place, how)
 }
 
 // from gets the target from a repository whose metadata is current.

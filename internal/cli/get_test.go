@@ -225,7 +225,7 @@ func TestGetUsage(t *testing.T) {
 		"another digest": {
 			[]string{at, "--root", "sha256:" + strings.Repeat("0", 64)}, 3, "no root metadata with the digest",
 		},
-		"no file":             {[]string{at, "--root", "none.json"}, 6, "none.json"},
+		"no file":             {[]string{at, "--root", "none.json"}, 2, "none.json"},
 		"no root in the file": {[]string{at, "--root", "policy.toml"}, 3, "malformed"},
 		"another root":        {[]string{at, "--root", "other.json"}, 3, "too few signatures"},
 		"off-line":            {[]string{at, "--root", "pin.json", "--offline"}, 2, "--offline"},

@@ -107,16 +107,12 @@ func (d *delivery) tidy(err error) error {
 
 // ask finds the policy by which the target is judged, if a repository is named, before anything is downloaded.
 func (d *delivery) ask(ctx context.Context) (err error) {
-	o := d.options
 	if d.of == nil && d.repo.IsZero() {
 		return nil
 	}
-	v := &verifyOptions{
-		Lookup: o.Lookup, policy: o.policy, tag: o.tag, cooldown: o.cooldown, airgap: o.airgap, quiet: o.quiet,
-		name: command.Once{Value: d.address.base(), Given: true},
-	}
+	v := d.judging()
 	if d.of != nil {
-		if !o.policy.Given {
+		if !v.policy.Given {
 			v.Repo.Value, v.Repo.Given = d.of.Repository.String(), true
 		}
 		if d.of.Tag != "" {

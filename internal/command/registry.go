@@ -58,7 +58,7 @@ func (r *Run) Deliver(ctx context.Context, to string, files *oci.Files) error {
 		if err := files.WriteTree(to); err != nil {
 			return err
 		}
-		r.Err.Line("%s: %d files of metadata, %d targets", to, len(files.Metadata), len(files.Targets))
+		r.Err.Line("%s: %d files of metadata, %d targets", to, len(files.Metadata), files.Distinct())
 		return nil
 	}
 	ref, err := oci.ParseReference(to)
@@ -73,6 +73,6 @@ func (r *Run) Deliver(ctx context.Context, to string, files *oci.Files) error {
 		}
 	}
 	r.Out.Line("%s", ref.At(digest))
-	r.Err.Line("%s: %d files of metadata, %d targets", to, len(files.Metadata), len(files.Targets))
+	r.Err.Line("%s: %d files of metadata, %d targets", to, len(files.Metadata), files.Distinct())
 	return nil
 }

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
@@ -169,15 +168,6 @@ func (c *Config) Follow(
 func FollowFrom(ctx context.Context, root []byte, address string, o Options, use func(*tuf.Client) error) error {
 	o.keyTypes = Identities(ctx, string(PublicGood), o.Identities)
 	return follow(ctx, root, address, o, use)
-}
-
-// ReadPin reads root metadata to begin with from a file. The error is a [*sigstore.Error].
-func ReadPin(path string) ([]byte, error) {
-	data, err := file.Read(path, sigstore.MaxRootBytes)
-	if err != nil {
-		return nil, &sigstore.Error{Reason: policy.TrustRootInvalid, Err: err}
-	}
-	return data, nil
 }
 
 // PinOf returns the root metadata with a hex SHA-256 of the TUF repository at an address: whoever knows that

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -138,4 +139,30 @@ func (r *Repository) store(c oci.Content, name string) (err error) {
 		return err
 	}
 	return root.Rename(incomingDir+"/content", filepath.FromSlash(at))
+}
+
+// link gives each target that is in the tree by its SHA-256 its other names, too, so that every client finds it.
+// What is lost or damaged is left to whoever reads it.
+func (r *Repository) link() error {
+	for _, role := range r.targetRoles() {
+		for to, info := range r.targets[role].Signed.Targets {
+			all := allNames(to, info)
+			if len(all) == 1 {
+				continue
+			}
+			c, err := r.content(to, info)
+			if err != nil {
+				return err
+			}
+			if _, err := os.Lstat(r.path(treeDir, targetsDir, filepath.FromSlash(all[0]))); errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			for _, name := range all[1:] {
+				if err := c.Link(r.path(treeDir, targetsDir), all[0], name); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }

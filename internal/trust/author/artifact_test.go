@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,6 +30,25 @@ func written(t testing.TB, content []byte) string {
 	return path
 }
 
+// pulled serves the files as they come back from a layout, and returns the URL.
+func pulled(t *testing.T, files *oci.Files) string {
+	t.Helper()
+	place, err := oci.ParseReference("oci-layout:" + t.TempDir())
+	check(t, err)
+	_, err = oci.Push(t.Context(), place, oci.Options{}, files)
+	check(t, err)
+	s, err := oci.Open(t.Context(), place, oci.Options{})
+	check(t, err)
+	defer s.Close()
+	back, err := s.Files(t.Context(), 64<<20)
+	check(t, err)
+	dir := t.TempDir()
+	check(t, back.WriteTree(dir))
+	server := httptest.NewServer(http.FileServer(http.Dir(dir)))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
 // TestAddFile: a file beyond what fits into memory elsewhere becomes a target that both clients read, from every
 // place, and adding it again changes nothing.
 func TestAddFile(t *testing.T) {
@@ -43,8 +64,29 @@ func TestAddFile(t *testing.T) {
 	w.sign(w.alice, w.bob)
 	check(t, w.publish())
 	w.everywhere("small", "small")
-	if got, err := w.goTUF(w.serve(), "tools/big.bin"); err != nil || got != string(content) {
-		t.Errorf("go-tuf: %d bytes, %v", len(got), err)
+	for range 8 { // by whichever hash it draws
+		if got, err := w.goTUF(w.serve(), "tools/big.bin"); err != nil || got != string(content) {
+			t.Errorf("go-tuf: %d bytes, %v", len(got), err)
+		}
+		if got, err := w.goTUF(pulled(t, w.files()), "small"); err != nil || got != "small" {
+			t.Errorf("go-tuf, what came from a layout: %q, %v", got, err)
+		}
+	}
+	one, two := 0, 0
+	for _, pattern := range []string{"*.small", "tools/*.big.bin"} {
+		all, err := filepath.Glob(filepath.Join(Tree(w.dir), "targets", pattern))
+		check(t, err)
+		for i := range all {
+			a, aerr := os.Stat(all[0])
+			b, berr := os.Stat(all[i])
+			check(t, errors.Join(aerr, berr))
+			if two++; os.SameFile(a, b) {
+				one++
+			}
+		}
+	}
+	if one != 4 || two != 4 || w.files().Distinct() != 2 {
+		t.Errorf("%d names, %d of them of one file each, %d targets", two, one, w.files().Distinct())
 	}
 	before := w.files()
 	check(t, add("tools/big.bin", from, custom))

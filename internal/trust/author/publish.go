@@ -57,6 +57,9 @@ func (r *Repository) Publish(ctx context.Context, signers []Signer, keyTypes map
 	if status = slices.DeleteFunc(status, func(s Status) bool { return s.Need == 0 }); len(status) > 0 {
 		return &Incomplete{status}
 	}
+	if err := r.link(); err != nil {
+		return err
+	}
 	if err := r.try(ctx, keyTypes); err != nil {
 		return fmt.Errorf("clients would refuse this: %w", err)
 	}

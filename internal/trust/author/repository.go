@@ -342,22 +342,48 @@ func (r *Repository) Files(ctx context.Context) (*oci.Files, error) {
 			return nil, err
 		}
 		for path, info := range t.Signed.Targets {
-			sum := info.Hashes["sha256"]
-			if len(sum) != sha256.Size {
-				return nil, fmt.Errorf("%s: its SHA-256 is not listed", path)
+			content, err := r.content(path, info)
+			if err != nil {
+				return nil, err
 			}
-			at := hashed(path, info)
-			out.Targets[at] = oci.OnDisk(r.path(treeDir, targetsDir), at, info.Length, [sha256.Size]byte(sum))
+			for _, at := range allNames(path, info) {
+				out.Targets[at] = content
+			}
 		}
 	}
 	return out, ctx.Err()
 }
 
+// content is that of a target in the tree, unread.
+func (r *Repository) content(path string, info *metadata.TargetFiles) (oci.Content, error) {
+	sum := info.Hashes["sha256"]
+	if len(sum) != sha256.Size {
+		return oci.Content{}, fmt.Errorf("%s: its SHA-256 is not listed", path)
+	}
+	return oci.OnDisk(r.path(treeDir, targetsDir), hashed(path, info), info.Length, [sha256.Size]byte(sum)), nil
+}
+
 // hashed is the path of a target in the tree.
 func hashed(path string, info *metadata.TargetFiles) string {
+	return withHash(path, info.Hashes["sha256"].String())
+}
+
+// allNames are all paths of a target in the tree, [hashed] first: clients ask by any of the hashes that are listed
+// (TUF 5.7.3), go-tuf's by one that it draws.
+func allNames(path string, info *metadata.TargetFiles) []string {
+	out := []string{hashed(path, info)}
+	for _, alg := range slices.Sorted(maps.Keys(info.Hashes)) {
+		if alg != "sha256" {
+			out = append(out, withHash(path, info.Hashes[alg].String()))
+		}
+	}
+	return out
+}
+
+func withHash(path, sum string) string {
 	dir, base := "", path
 	if i := strings.LastIndexByte(path, '/'); i >= 0 {
 		dir, base = path[:i+1], path[i+1:]
 	}
-	return dir + info.Hashes["sha256"].String() + "." + base
+	return dir + sum + "." + base
 }

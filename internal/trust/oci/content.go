@@ -84,6 +84,27 @@ func (c Content) Update(dir, name string) error {
 	return file.CopyBelow(dir, name, 0o644, c.copy)
 }
 
+// Link gives a file below a directory, which has the content, another name there, or writes a copy where there are no
+// links. What has the name and is another file is replaced, unless it has the content.
+func (c Content) Link(dir, from, to string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	source, err := root.Lstat(filepath.FromSlash(from))
+	if err != nil || !source.Mode().IsRegular() {
+		return c.Update(dir, to)
+	}
+	switch there, err := root.Lstat(filepath.FromSlash(to)); {
+	case err == nil && os.SameFile(source, there):
+		return nil
+	case err == nil || root.Link(filepath.FromSlash(from), filepath.FromSlash(to)) != nil:
+		return c.Update(dir, to)
+	}
+	return nil
+}
+
 // descriptor describes the content for a manifest.
 func (c Content) descriptor(mediaType string) ocispec.Descriptor {
 	return ocispec.Descriptor{

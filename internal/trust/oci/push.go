@@ -188,7 +188,12 @@ func upload(
 	if err := push(ctx, blobs, empty); err != nil {
 		return "", fmt.Errorf("%s: %w", r, err)
 	}
+	sent := map[digest.Digest]bool{}
 	for _, b := range all {
+		if sent[b.desc.Digest] {
+			continue
+		}
+		sent[b.desc.Digest] = true
 		if err := push(ctx, blobs, b); err != nil {
 			return "", fmt.Errorf("%s: %s: %w", r, b.name, err)
 		}

@@ -4,10 +4,12 @@ package oci
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"fmt"
 	"io/fs"
 	"maps"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 
@@ -24,12 +26,22 @@ const maxPath = 512
 // targets below it, in an order in which clients can read it at any time; the
 // timestamp, which makes the rest current, comes last. What is there already stays.
 func (f *Files) WriteTree(dir string) error {
-	for _, path := range slices.Sorted(maps.Keys(f.Targets)) {
-		if !ValidPath(path) {
-			return fmt.Errorf("%q is no path of a target", path)
+	written := map[[sha256.Size]byte]string{} // by content
+	for _, target := range slices.Sorted(maps.Keys(f.Targets)) {
+		if !ValidPath(target) {
+			return fmt.Errorf("%q is no path of a target", target)
 		}
-		if err := f.Targets[path].Update(dir, TargetsDir+"/"+path); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+		c := f.Targets[target]
+		name := TargetsDir + "/" + target
+		var err error
+		if first, ok := written[c.SHA256]; ok {
+			err = c.Link(dir, first, name)
+		} else {
+			err = c.Update(dir, name)
+			written[c.SHA256] = name
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", target, err)
 		}
 	}
 	for _, name := range f.Ordered() {
@@ -38,6 +50,20 @@ func (f *Files) WriteTree(dir string) error {
 		}
 	}
 	return nil
+}
+
+// Distinct returns how many targets there are, each of which may have a name for each of its hashes.
+func (f *Files) Distinct() int {
+	seen := map[string]bool{}
+	for name := range f.Targets {
+		dir, base := path.Split(name)
+		if _, plain, ok := strings.Cut(base, "."); ok {
+			base = plain
+		}
+		sum := f.Targets[name].SHA256
+		seen[dir+base+string(sum[:])] = true
+	}
+	return len(seen)
 }
 
 // Ordered returns the names of the metadata: each file comes after those that it names, and
