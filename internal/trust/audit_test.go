@@ -166,7 +166,7 @@ func TestAuditSame(t *testing.T) {
 	s := ceremonies(t)
 	want, err := audited(t, s, "https://tuf.example", Options{Source: s})
 	check(t, err)
-	files := &oci.Files{Metadata: map[string][]byte{}, Targets: map[string][]byte{}}
+	files := &oci.Files{Metadata: map[string][]byte{}, Targets: map[string]oci.Content{}}
 	tree := t.TempDir()
 	for name, data := range s.Files {
 		if _, _, ok := strings.Cut(name, ".root.json"); ok || name[0] >= '0' && name[0] <= '9' || name == "timestamp.json" {

@@ -753,3 +753,80 @@ func TestIntroducedBeside(t *testing.T) {
 		})
 	}
 }
+
+// TestIntroduces: only roots of the user's map introduce, for what a scope gives them.
+func TestIntroduces(t *testing.T) {
+	m := among(t, "foundation")
+	m.scopes += "[[scope]]\nrepositories = [\"https://pub.example/**\"]\nroots = [\"public-good\"]\n"
+	c, _ := m.user()
+	for _, row := range []struct {
+		name, repo string
+		want       bool
+	}{
+		{"foundation", widget, true}, {"foundation", "https://github.com/acme/widget", false},
+		{"foundation", "https://pub.example/a/b", false}, {"public-good", "https://pub.example/a/b", false},
+		{"nobody", widget, false}, {"foundation", "", false},
+	} {
+		var repo policy.Locator
+		if row.repo != "" {
+			repo = locator(t, row.repo)
+		}
+		if got := c.Introduces(row.name, repo); got != row.want {
+			t.Errorf("%s for %q: %v", row.name, row.repo, got)
+		}
+	}
+	if (*Config)(nil).Introduces("foundation", locator(t, widget)) {
+		t.Error("without a map")
+	}
+}
+
+// TestListIntroductions: people see what a root and its roles introduce, and what is broken.
+func TestListIntroductions(t *testing.T) {
+	m := among(t, "foundation", "acme", "other")
+	list := func() ([]Listed, error) {
+		t.Helper()
+		c, o := m.user()
+		return c.Introductions(t.Context(), "foundation", o)
+	}
+	if got, err := list(); err != nil || len(got) != 0 {
+		t.Errorf("%+v %v", got, err)
+	}
+	m.introduces("foundation", "targets", m.introduction("acme", all))
+	m.delegates("foundation", "keepers", IntroductionTarget("https://b.example/**"),
+		IntroductionTarget("https://c.example/**"), "repopolicy/roots/*.json", "elsewhere.json")
+	m.sims["foundation"].Add("keepers", IntroductionTarget("https://d.example/**"),
+		string(m.introduction("other", "https://d.example/**").Bytes())) // of a pattern
+	m.introduces("foundation", "keepers", m.introduction("other", "https://b.example/**"))
+	m.sims["foundation"].Add("targets", IntroductionTarget("https://a.example/**"), "{}")
+	m.sims["foundation"].Add("targets", "repopolicy/other.json", "{}")
+	m.publish("foundation", "targets")
+	got, err := list()
+	check(t, err)
+	var said []string
+	for _, l := range got {
+		name := "nobody"
+		if l.Introduction != nil {
+			name = l.Name
+		}
+		said = append(said, fmt.Sprint(l.Path, " ", l.Role, " ", name, " ", l.Err != nil))
+	}
+	want := []string{
+		"repopolicy/roots/a.example.json targets nobody true", "repopolicy/roots/b.example.json keepers other false",
+		"repopolicy/roots/git.acme.example.json targets acme false",
+	}
+	if !slices.Equal(said, want) {
+		t.Errorf("%q", said)
+	}
+	// A role that cannot be read hides nothing but what it says.
+	delete(m.sims["foundation"].Files, "2.keepers.json")
+	if got, err = list(); err != nil || len(got) != 4 || got[1].Err == nil || got[2].Err == nil || got[3].Err != nil {
+		t.Errorf("%+v %v", got, err)
+	}
+	for i := range maxListed {
+		m.sims["foundation"].Add("targets", fmt.Sprintf("repopolicy/roots/x%d.example.json", i), "{}")
+	}
+	m.publish("foundation", "targets")
+	if got, err := list(); err == nil {
+		t.Errorf("%d", len(got))
+	}
+}
