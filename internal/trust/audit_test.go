@@ -326,7 +326,7 @@ func TestAuditEnds(t *testing.T) {
 // TestAuditBounds: what has no end is not read to it.
 func TestAuditBounds(t *testing.T) {
 	for name, source := range map[string]tuf.Source{
-		"roots without end": endless{},
+		"roots without end": endless{}, "roots that are large": endless{large: 900 << 10},
 		"roles without end": binned(t, 12, nil, binNames(1001)...),
 	} {
 		s := tuftest.New(t)
@@ -334,11 +334,14 @@ func TestAuditBounds(t *testing.T) {
 		if sim, ok := source.(*tuftest.Sim); ok {
 			s = sim
 		} else {
-			o.Source = endless{s}
+			o.Source = endless{s, source.(endless).large}
 		}
 		a, err := named(t, s, "https://tuf.example", "").Audit(t.Context(), "a", o)
-		if a == nil || err == nil || a.Problem == nil {
+		if a == nil || err == nil || a.Problem == nil || !strings.Contains(err.Error(), "more than") {
 			t.Errorf("%s: %v", name, err)
+		}
+		if n := len(a.Roots); strings.Contains(name, "large") && n > 20 {
+			t.Errorf("%d roots", n)
 		}
 	}
 }
@@ -351,13 +354,16 @@ func binNames(n int) (out []string) {
 }
 
 // endless is a root that is renewed for ever.
-type endless struct{ s *tuftest.Sim }
+type endless struct {
+	s     *tuftest.Sim
+	large int // bytes of space in each
+}
 
 func (e endless) Metadata(_ context.Context, name string, _ int64) ([]byte, error) {
 	for e.s.Files[name] == nil && strings.HasSuffix(name, ".root.json") {
 		e.s.NextRoot(func() {})
 	}
-	return e.s.Files[name], nil
+	return append(bytes.Repeat([]byte(" "), e.large), e.s.Files[name]...), nil
 }
 
 func (e endless) Target(context.Context, string, int64) ([]byte, error) { return nil, os.ErrNotExist }
@@ -379,4 +385,93 @@ func dropped(t *testing.T, data []byte, keep int) []byte {
 func custom(text string) *json.RawMessage {
 	raw := json.RawMessage(text)
 	return &raw
+}
+
+// TestAuditHolders: whose a key is, is what newer metadata says, and two keys of one ID are two.
+func TestAuditHolders(t *testing.T) {
+	key := func(public, owner string) tuf.Key {
+		k := tuf.Key{Type: "ed25519", Scheme: "ed25519", Value: json.RawMessage(`{"public":"` + public + `"}`)}
+		if owner != "" {
+			k.Words = map[string]string{"x-tuf-on-ci-keyowner": owner}
+		}
+		return k
+	}
+	one, two := strings.Repeat("0a", 32), strings.Repeat("0b", 32)
+	a := &Audit{Keys: map[string]KeyHolder{}}
+	a.holders(map[string]tuf.Key{"x": key(one, "@alice"), "y": key(one, "")})
+	a.holders(map[string]tuf.Key{"x": key(one, ""), "y": key(one, "@bob")})
+	identity := tuf.Key{
+		Type: KeyTypeOIDC, Scheme: "Fulcio",
+		Value: json.RawMessage(`{"identity":"alice@example.com","issuer":"https://a.example"}`),
+	}
+	junk := tuf.Key{
+		Type: KeyTypeOIDC, Value: json.RawMessage(`[]`), Words: map[string]string{"x-tuf-on-ci-online-uri": "kms:x"},
+	}
+	a.holders(map[string]tuf.Key{"x": key(two, "@carol"), "z": identity, "junk": junk})
+	got := map[string]string{}
+	for id, h := range a.Keys {
+		id, public, _ := strings.Cut(id, "#")
+		if public != "" {
+			if id += "#"; public != h.Public {
+				t.Errorf("%s is called %s", h.Public, public)
+			}
+		}
+		got[id] = h.Name
+	}
+	want := map[string]string{
+		"x": "@alice", "y": "@bob", "x#": "@carol", "z": "alice@example.com of https://a.example", "junk": "kms:x",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if a.Keys["x"].Public != a.Keys["y"].Public || a.Keys["z"].Public != "" {
+		t.Errorf("%+v", a.Keys)
+	}
+}
+
+// TestAuditCounts: signatures of strangers are none, a role that two roles delegate to is
+// listed for each, and roles that delegate to each other are no circle.
+func TestAuditCounts(t *testing.T) {
+	s := tuftest.New(t)
+	stranger := tuftest.NewKey(t)
+	s.NextRoot(func() { s.AddKey("timestamp", stranger) }) // a key of the root, and no key of its role
+	s.PublishRoot(stranger, tuftest.NewKey(t))
+	s.Targets["targets"].Signed.Version++
+	s.Delegate("targets", metadata.DelegatedRole{Name: "a", Paths: []string{"d/*"}})
+	s.Delegate("targets", metadata.DelegatedRole{Name: "b", Paths: []string{"d/*"}})
+	s.Delegate("a", metadata.DelegatedRole{Name: "b", Paths: []string{"d/*"}})
+	s.Delegate("b", metadata.DelegatedRole{Name: "a", Paths: []string{"d/*"}})
+	s.Publish()
+	a, err := named(t, s, "https://tuf.example", "").Audit(t.Context(), "a", Options{Source: s})
+	check(t, err)
+	if r := a.Roots[1]; len(r.Own.By) != 3 || len(r.Before.By) != 3 {
+		t.Errorf("%+v", r)
+	}
+	var roles []string
+	for _, r := range a.Roles {
+		roles = append(roles, r.By+"/"+r.Role)
+	}
+	want := []string{
+		"root/timestamp", "root/snapshot", "root/targets", "targets/a", "targets/b", "a/b", "b/a",
+	}
+	if diff := cmp.Diff(want, roles); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestAuditProbes: how far behind a root that is missing another one shows that.
+func TestAuditProbes(t *testing.T) {
+	for missing, withheld := range map[int]bool{1: true, 7: true, 8: true, 9: false} {
+		s := tuftest.New(t)
+		for range missing + 1 {
+			s.NextRoot(func() {})
+		}
+		for v := 2; v < missing+2; v++ {
+			delete(s.Files, fmt.Sprintf("%d.root.json", v))
+		}
+		a, err := named(t, s, "https://tuf.example", "").Audit(t.Context(), "a", Options{Source: s})
+		if (err != nil) != withheld || a == nil || withheld && *a.Problem != (AuditProblem{"2.root.json", "withheld"}) {
+			t.Errorf("%d are missing: %+v %v", missing, a.Problem, err)
+		}
+	}
 }
