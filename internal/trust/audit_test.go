@@ -185,7 +185,7 @@ func TestAuditSame(t *testing.T) {
 		check(t, err)
 		for name, data := range s.Content { // a layout wants what metadata lists
 			if strings.Index(name[strings.LastIndex(name, "/")+1:], ".") == 64 {
-				files.Targets[name] = data
+				files.Targets[name] = oci.Bytes(data)
 			}
 		}
 		_, err = oci.Push(t.Context(), ref, oci.Options{}, files)
