@@ -783,7 +783,7 @@ func TestIntroduces(t *testing.T) {
 // TestListIntroductions: people see what a root and its roles introduce, and what is broken.
 func TestListIntroductions(t *testing.T) {
 	m := among(t, "foundation", "acme", "other")
-	list := func() ([]Listed, error) {
+	list := func() ([]ListedIntroduction, error) {
 		t.Helper()
 		c, o := m.user()
 		return c.Introductions(t.Context(), "foundation", o)
