@@ -77,15 +77,15 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// kinds counts requests by what they are for.
-type kinds struct {
+// purposes counts requests by what they are for.
+type purposes struct {
 	next      http.RoundTripper
 	directory string
 	mu        sync.Mutex
 	n         map[string]int
 }
 
-func (k *kinds) RoundTrip(r *http.Request) (*http.Response, error) {
+func (k *purposes) RoundTrip(r *http.Request) (*http.Response, error) {
 	kind := "another: " + r.URL.String()
 	at := func(s sandbox.Service) bool { return strings.TrimPrefix(stack.URL(s), "http://") == r.URL.Host }
 	switch path := r.URL.Path; {
@@ -119,7 +119,7 @@ func TestOneLookup(t *testing.T) {
 	staple := filepath.Join(o.dir, "staple.json.gz")
 	use := func(c *computer, how string, want int, flags ...string) {
 		t.Helper()
-		count := &kinds{next: stack.Transport(), directory: o.descriptor.URL, n: map[string]int{}}
+		count := &purposes{next: stack.Transport(), directory: o.descriptor.URL, n: map[string]int{}}
 		c.config, c.transport = config, count
 		c.must(policy.ClassOK, append(append([]string{"verify", "-R", url}, flags...), good)...)
 		row := fmt.Sprintf("| %s | %d | %d | %d |", how, count.n["tuf"], count.n["git"], count.n["look-up"])

@@ -71,12 +71,10 @@ func (k *keeper) user() *computer {
 	return c
 }
 
-// says demands class and text of a command.
-func (c *computer) says(class policy.Class, text string, args ...string) {
+// saying demands class and text of a command.
+func (c *computer) saying(class policy.Class, text string, args ...string) {
 	c.t.Helper()
-	if out := c.must(class, args...); !strings.Contains(out, text) {
-		c.t.Errorf("%s: no %q in\n%s", strings.Join(args, " "), text, out)
-	}
+	c.says(class, args, text)
 }
 
 // TestRootKeys: releases are signed with a key that a foundation's root lists. It is replaced,
@@ -100,23 +98,23 @@ func TestRootKeys(t *testing.T) {
 	p := boundProject(t, name, version(1, rule("key", " }]")), nil)
 	sign := func(class policy.Class, text, key, file string) {
 		t.Helper()
-		k.user().says(class, text, "sign-release", "-R", name, "--checkout", p.dir, "--key", key, file)
+		k.user().saying(class, text, "sign-release", "-R", name, "--checkout", p.dir, "--key", key, file)
 	}
 	first := artifact(t, "first.zip")
 	sign(policy.ClassOK, "signed in", carol, first)
 	sign(policy.ClassDeny, "key", dave, artifact(t, "early.zip"))
-	newComputer(t).says(policy.ClassUnavailable, "[[root]]", "sign-release", "-R", name, "--checkout", p.dir, "--key",
+	newComputer(t).saying(policy.ClassUnavailable, "[[root]]", "sign-release", "-R", name, "--checkout", p.dir, "--key",
 		carol, artifact(t, "nowhere.zip"))
 
 	verify := func(c *computer, class policy.Class, text, file string) {
 		t.Helper()
-		c.says(class, text, "verify", "-R", name, file)
+		c.saying(class, text, "verify", "-R", name, file)
 	}
 	verify(k.user(), policy.ClassOK, "allowed by rule key", first)
 	verify(newComputer(t), policy.ClassUnavailable, "list it there as a [[root]]", first)
 	verify(k.user(), policy.ClassDeny, "no-evidence", artifact(t, "unsigned.zip"))
-	k.user().says(policy.ClassOK, "artifact.pub of "+k.name()+": active, sha256:", "show", "-R", name)
-	newComputer(t).says(policy.ClassOK, ": unknown", "show", "-R", name)
+	k.user().saying(policy.ClassOK, "artifact.pub of "+k.name()+": active, sha256:", "show", "-R", name)
+	newComputer(t).saying(policy.ClassOK, ": unknown", "show", "-R", name)
 	before := filepath.Join(t.TempDir(), "before")
 	check(t, os.CopyFS(before, os.DirFS(filepath.Join(k.dir, "repository"))))
 
@@ -157,9 +155,9 @@ func TestRootKeys(t *testing.T) {
 		return nil, errors.New("there is no network")
 	})
 	within := []string{"verify", "-R", name, "--airgap", carried, "--require", "first,none"}
-	inside.says(policy.ClassOK, "allowed by rule next", append(within, third)...)
+	inside.saying(policy.ClassOK, "allowed by rule next", append(within, third)...)
 	inside.ahead = 400 * 24 * time.Hour
-	inside.says(policy.ClassUnavailable, "expired", append(within, third)...)
+	inside.saying(policy.ClassUnavailable, "expired", append(within, third)...)
 	newComputer(t).must(policy.ClassUnavailable, "export-bundle", "-R", name, "-o", carried, third+".sigstore.json")
 
 	// It ends, and is taken back: without an until nothing that it signed counts.
@@ -167,7 +165,7 @@ func TestRootKeys(t *testing.T) {
 	k.publish()
 	verify(k.user(), policy.ClassDeny, "which has expired", third)
 	sign(policy.ClassDeny, "which has expired", dave, artifact(t, "expired.zip"))
-	k.user().says(policy.ClassOK, ": expired, sha256:", "show", "-R", name)
+	k.user().saying(policy.ClassOK, ": expired, sha256:", "show", "-R", name)
 	k.do("remove", "artifact.pub")
 	k.publish()
 	verify(k.user(), policy.ClassDeny, "third.zip", third)
@@ -183,7 +181,7 @@ func TestRootKeys(t *testing.T) {
 	verify(seen, policy.ClassUnavailable, "older than what was seen before", third)
 	frozen := k.user()
 	frozen.ahead = 400 * 24 * time.Hour
-	frozen.says(policy.ClassUnavailable, "expired", "verify", "-R", name, "--max-age", "10000h", third)
+	frozen.saying(policy.ClassUnavailable, "expired", "verify", "-R", name, "--max-age", "10000h", third)
 	check(t, os.Rename(tree, before))
 	check(t, os.Rename(tree+".now", tree))
 }
@@ -218,7 +216,7 @@ func TestListedByRoot(t *testing.T) {
 
 	tuf := func(c *computer, class policy.Class, text string, args ...string) {
 		t.Helper()
-		c.says(class, text, append([]string{"verify", "--tuf", "foundation"}, args...)...)
+		c.saying(class, text, append([]string{"verify", "--tuf", "foundation"}, args...)...)
 	}
 	tuf(k.user(), policy.ClassOK, "role widget of foundation", "--target", "widget/v1/widget_1.zip", file)
 	tuf(k.user(), policy.ClassDeny, "target-unlisted", file)
@@ -229,7 +227,7 @@ func TestListedByRoot(t *testing.T) {
 	p := boundProject(t, name, string(policyText(name, 1, 1, "alice"))+rule, nil)
 	verify := func(c *computer, class policy.Class, text string, args ...string) {
 		t.Helper()
-		c.says(class, text, append([]string{"verify", "-R", name}, args...)...)
+		c.saying(class, text, append([]string{"verify", "-R", name}, args...)...)
 	}
 	user := k.user()
 	verify(user, policy.ClassOK, "allowed by rule tuf", "--tag", "v1", file)
@@ -239,7 +237,7 @@ func TestListedByRoot(t *testing.T) {
 	verify(user, policy.ClassDeny, "artifact-mismatch", "--tag", "v1", "--name", "widget_1.zip",
 		artifact(t, "widget_2.zip"))
 	verify(newComputer(t), policy.ClassUnavailable, "[[root]]", "--tag", "v1", file)
-	k.user().says(policy.ClassDeny, "DENY target    the target widget/{tag}/{name}", "sign-release", "-R", name,
+	k.user().saying(policy.ClassDeny, "DENY target    the target widget/{tag}/{name}", "sign-release", "-R", name,
 		"--checkout", p.dir, "--key", private[0], "--tag", "v1", "--statement", artifact(t, "other.zip"))
 
 	// The keys of the role change; those that are gone sign nothing any more.
