@@ -2,8 +2,9 @@
 
 // Package forge is a small forge beside the sandbox: bare Git repositories over
 // smart HTTP, with the numeric ids, renames, transfers and re-creations that
-// identities hang on, releases with their files, and a runner of workflows that
-// gives a job the token which GitHub would give it.
+// identities hang on, releases with their files, attestations, and a runner of workflows
+// that gives a job the token which GitHub would give it. It plays registries of images
+// behind logins and registries of packages, and answers in the manners of all of them.
 package forge
 
 import (
