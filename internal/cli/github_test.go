@@ -369,14 +369,16 @@ func FuzzSummary(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b string) {
 		r := syntheticReport(a, b, policy.Allowed, policy.RuleMismatch, policy.BundleInvalid)
 		r.Criteria.Policy.Repository = b
+		r.Criteria.Roots = []string{a, b}
 		x, y, none := report.Code(a), report.Code(b), "-"
+		roots := report.Code(a + "; " + b)
 		rows := []string{x, y, none, none, y, x, y, none, none, y, x, y, y, x, y}
 		checkMarkdown(
 			t, report.JobSummary(r, "DENY: 1 of 3 artifacts allowed"),
-			append([]string{y, report.Code(r.Criteria.Policy.Digest), none, none}, rows...),
+			append([]string{y, report.Code(r.Criteria.Policy.Digest), none, none, roots}, rows...),
 		)
 		r.Criteria.Policy, r.Criteria.Identity = nil, a
-		checkMarkdown(t, report.JobSummary(r, "DENY: 1 of 3 artifacts allowed"), append([]string{x}, rows...))
+		checkMarkdown(t, report.JobSummary(r, "DENY: 1 of 3 artifacts allowed"), append([]string{x, roots}, rows...))
 	})
 }
 

@@ -263,6 +263,7 @@ func TestUsageFirst(t *testing.T) {
 		"trust update nobody",
 		"trust update public-good nobody",
 		"trust export nobody -o x",
+		"trust audit", "trust audit nobody", "trust audit x y", "trust audit nobody --trust-config none",
 		"trust export public-good -o junk",
 		"trust export public-good -o oci-layout:junk",
 		"trust export public-good -o oci:a/b@sha256:"+strings.Repeat("0", 64),

@@ -224,6 +224,9 @@ func JobSummary(r *Report, total string) string {
 		}
 		fmt.Fprintf(&b, "No policy was consulted; %s.\n\n", demanded)
 	}
+	if roots := r.Criteria.Roots; len(roots) > 0 {
+		fmt.Fprintf(&b, "Trusted root: %s.\n\n", Code(strings.Join(roots, "; ")))
+	}
 	b.WriteString("| verdict | artifact | reason | rule | tag | signer |\n|---|---|---|---|---|---|\n")
 	order := make([]*Artifact, len(r.Artifacts))
 	for i := range r.Artifacts {

@@ -120,7 +120,7 @@ type sarifLogical struct {
 func NewSARIF(r *Report) *SARIF {
 	class := classOf(r.Exit)
 	repository := ""
-	props := map[string]any{"verdict": r.Verdict, "exit": r.Exit}
+	props := map[string]any{"verdict": r.Verdict, "exit": r.Exit, "trusted_roots": r.Criteria.Roots}
 	if p := r.Criteria.Policy; p != nil {
 		repository = p.Repository
 		props["policy"] = p
