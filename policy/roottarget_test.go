@@ -201,7 +201,7 @@ func TestRootFacts(t *testing.T) {
 		t.Errorf("keys that nobody listed: %v", keys)
 	}
 	known = known.Knowing([]RootFact{at.Listed("Expired", []byte(text))})
-	if keys := known.Keys(); !slices.Equal(keys, []Key{{PEM: text, ID: id}}) {
+	if keys := known.Keys(); !slices.Equal(keys, []Key{{PEM: text, ID: id, Algorithm: pub.Algorithm.Name}}) {
 		t.Errorf("keys %v", keys)
 	}
 	if keys := known.ApprovalKeys(); len(keys) != 0 {
