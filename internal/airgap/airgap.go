@@ -74,7 +74,7 @@ type Bundle struct {
 	// BesideMetadata and BesideTargets are that of the root beside it.
 	BesideMetadata, BesideTargets map[string][]byte
 	// Roots are the TUF repositories of the roots that rules name, by [RootName].
-	Roots map[string]Root
+	Roots map[string]TUF
 	// Introduced are those of the root that the trust root introduces (SPEC 17.3), of the one
 	// that this introduces, and so on.
 	Introduced [MaxIntroduced]TUF
@@ -88,9 +88,6 @@ type Bundle struct {
 	Logs map[string][]byte
 }
 
-// Root is a TUF repository: its files by their names there.
-type Root struct{ Metadata, Targets map[string][]byte }
-
 // publicGood is the one root that has a name in a policy.
 const publicGood = "public-good"
 
@@ -99,10 +96,10 @@ const publicGood = "public-good"
 func RootName(root string) string { return strings.TrimPrefix(root, "sha256:") }
 
 // Root returns where the files of a root are kept.
-func (b *Bundle) Root(name string) Root {
+func (b *Bundle) Root(name string) TUF {
 	r, ok := b.Roots[name]
 	if !ok {
-		r = Root{map[string][]byte{}, map[string][]byte{}}
+		r = TUF{map[string][]byte{}, map[string][]byte{}}
 		b.Roots[name] = r
 	}
 	return r
@@ -110,7 +107,7 @@ func (b *Bundle) Root(name string) Root {
 
 // New returns a bundle without content.
 func New() *Bundle {
-	b := &Bundle{Roots: map[string]Root{}}
+	b := &Bundle{Roots: map[string]TUF{}}
 	for _, files := range []*map[string][]byte{
 		&b.Files, &b.Pages, &b.Metadata, &b.Targets, &b.BesideMetadata, &b.BesideTargets, &b.Evidence, &b.Logs,
 	} {

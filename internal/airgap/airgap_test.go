@@ -36,7 +36,7 @@ func sample(t testing.TB) *Bundle {
 		}, Targets: map[string][]byte{"ab.trusted_root.json": []byte("t")},
 		Evidence: map[string][]byte{"widget.tar.gz.sigstore.json": []byte("{}")},
 		Logs:     map[string][]byte{"1.json": []byte("{}")},
-		Roots: map[string]Root{
+		Roots: map[string]TUF{
 			publicGood: {map[string][]byte{"2.root.json": []byte("r")}, map[string][]byte{}},
 			strings.Repeat("0a", 32): {
 				map[string][]byte{"1.root.json": []byte("r")}, map[string][]byte{"keys/ab.artifact.pub": []byte("k")},
