@@ -254,8 +254,9 @@ func (c *Client) judge(ctx context.Context, p *Policy, req *request, f *found) (
 		t := p.pinned.Pin(policy.Ids{})
 		j.Policy = t.Knowing(req.targets.Facts(ctx, t.KeyTargets(), t.Content()))
 	case f.Found != nil:
-		req.targets.Inform(ctx, f.Found)
-		j.Policy, j.Watch, called = f.Trusted(), f.Watch, p.repo.String()
+		t := f.Trusted() // of a policy by which others judge at the same time: what roots say is this run's own
+		j.Policy = t.Knowing(req.targets.Facts(ctx, t.KeyTargets(), t.Content()))
+		j.Watch, called = f.Watch, p.repo.String()
 		if f.unbound != nil {
 			j.Policy = f.unbound
 		}

@@ -52,18 +52,12 @@ func (f *Finder) TargetsOf(q *Query) *Targets {
 	return t
 }
 
-// Inform lets the policy judge by what trust roots say of the targets that its rules take keys
-// from. Without such rules nobody is asked.
-func (t *Targets) Inform(ctx context.Context, f *Found) {
-	f.Know(t.Facts(ctx, f.Trusted().KeyTargets(), f.Trusted().Content()))
-}
-
 // Inform lets a policy judge by what trust roots say of the targets that its rules take keys from,
-// asked as the policy was.
+// asked as the policy was. Without such rules nobody is asked. Nobody else may use it at that time.
 func (f *Finder) Inform(ctx context.Context, found *Found) {
 	t := f.Targets(found.query)
 	defer t.Close()
-	t.Inform(ctx, found)
+	found.Know(t.Facts(ctx, found.Trusted().KeyTargets(), found.Trusted().Content()))
 }
 
 // Close ends the use of the roots.

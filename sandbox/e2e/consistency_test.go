@@ -45,7 +45,7 @@ func TestConsistency(t *testing.T) {
 			t.Errorf("%v, want %v", count.n, want)
 		}
 	}
-	verify(map[string]int{string(sandbox.Forge): 2, "tiles": 1, string(sandbox.RekorV1): 3})
+	verify(map[string]int{string(sandbox.Forge): 2, "tiles": 1, string(sandbox.RekorV1): 2})
 	p.write(".repopolicy/policy.toml", string(policyText(name, 2, 1, "alice")))
 	p.push()
 	git(t, p.dir, "fetch", "-q", "origin")
@@ -79,6 +79,6 @@ func TestConsistency(t *testing.T) {
 		t.Error(out)
 	}
 	c.transport = count
-	verify(map[string]int{string(sandbox.Forge): 2, string(sandbox.RekorV1): 4})
-	verify(map[string]int{string(sandbox.Forge): 2, string(sandbox.RekorV1): 2})
+	verify(map[string]int{string(sandbox.Forge): 2, string(sandbox.RekorV1): 3})
+	verify(map[string]int{string(sandbox.Forge): 2, string(sandbox.RekorV1): 1})
 }

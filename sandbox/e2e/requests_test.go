@@ -107,7 +107,7 @@ func (k *purposes) RoundTrip(r *http.Request) (*http.Response, error) {
 // TestOneLookup: the first answer about a repository takes one look-up, as the table of the
 // README says, for a machine that has never asked.
 func TestOneLookup(t *testing.T) {
-	const name = "acme/first-use"
+	const name = "acme/one-look-up"
 	const url = "https://github.com/" + name
 	p, good := bound(t, name)
 	o := newOperator(t)

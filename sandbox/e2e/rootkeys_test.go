@@ -189,7 +189,7 @@ func TestRootKeys(t *testing.T) {
 // TestListedByRoot: a project signs what it releases through a delegation of a foundation's root,
 // with keys of its own or as people, and no policy or log knows the signatures.
 func TestListedByRoot(t *testing.T) {
-	const name = "acme/listed"
+	const name = "acme/listed-by-root"
 	k := newKeeper(t)
 	dir := t.TempDir()
 	var private, public []string

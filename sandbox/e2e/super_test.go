@@ -144,7 +144,8 @@ func TestSuperRoot(t *testing.T) {
 	keeper.must(policy.ClassOK, authorProgram, "delegate", root, "--anchor", url(taken)+"=sha256:"+rightful)
 	sign(alicePrivate)
 	sign(bobPrivate)
-	pinned := strings.TrimSpace(strings.Split(publish(policy.ClassOK, layout), "\n")[0])
+	_, pinned, _ := strings.Cut("\n"+publish(policy.ClassOK, layout), "\noci-layout:")
+	pinned, _, _ = strings.Cut("oci-layout:"+pinned, "\n")
 	publish(policy.ClassOK, reference)
 	if out := stranger().must(policy.ClassOK, "show", "-R", url(taken)); strings.Contains(out, `"mallory"`) || !strings.Contains(out, "genesis    anchored") || !strings.Contains(out, "alarm: ") {
 		t.Errorf("taken over, and anchored again:\n%s", out)
