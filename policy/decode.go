@@ -70,7 +70,8 @@ func nearest(at map[string]Pos, path string) Pos {
 type decoder struct {
 	at       map[string]Pos
 	problems []Problem
-	urls     map[string]string // of trust roots
+	roots    map[string]string // the trust roots that rules name, and their urls
+	targets  int               // of trust roots that rules take keys from
 }
 
 func (d *decoder) report(path string, reason Reason, hint, format string, args ...any) {

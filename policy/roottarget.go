@@ -23,7 +23,7 @@ type RootTarget struct {
 	Root string
 	URL  string // below which the repository's metadata lies, if the user's map does not say; "" for nowhere
 	Path string // of the target; in a rule it may have the placeholders {tag} and {name}
-	Role string // that lists it; "" for whichever the search ends at
+	Role string // the way to the role that lists it (SPEC 5.13); "" for whichever the search ends at
 }
 
 // The placeholders of the path of a rule's target.
@@ -35,7 +35,9 @@ const (
 const (
 	publicRoot     = "public-good" // the one root that has a name in a policy
 	topLevelRole   = "targets"
-	maxTargetBytes = 512 // of a path or a role's name
+	maxTargetBytes = 512 // of a path or a way to a role
+	maxRoots       = 16  // that a file names
+	maxTargets     = 100 // from which the rules of a file take keys, each as often as it stands there
 )
 
 // place returns what tells targets apart: the root and the path.
@@ -50,14 +52,20 @@ func (t RootTarget) String() string {
 	return text
 }
 
-// of returns the target of an artifact under a tag, and false if the path needs a tag and there
-// is none. What was put in is never searched again: a tag may look like a placeholder.
-func (t RootTarget) of(tag, name string) (RootTarget, bool) {
-	if strings.Contains(t.Path, tagPlaceholder) && tag == "" {
-		return RootTarget{}, false
+// of returns the target of an artifact under a tag; the error says why there is none. What was put
+// in is never searched again: a tag may look like a placeholder.
+func (t RootTarget) of(tag, name string) (RootTarget, error) {
+	if t.namesTag() && tag == "" {
+		return RootTarget{}, errors.New("it needs the tag: name it with --tag")
+	}
+	if strings.Contains(name, "/") { // it would lead to the path of another tag
+		return RootTarget{}, fmt.Errorf("%q is not the name of a file", name)
 	}
 	t.Path = strings.NewReplacer(tagPlaceholder, tag, namePlaceholder, name).Replace(t.Path)
-	return t, true
+	if err := checkTargetPath(t.Path); err != nil {
+		return RootTarget{}, fmt.Errorf("%q is no target: a path %w", t.Path, err)
+	}
+	return t, nil
 }
 
 // namesTag reports whether the path of a rule's target says which tag the artifact is of.
@@ -114,15 +122,23 @@ func (n *node) rootTarget(k string) RootTarget {
 		n.bad("url", "", "must be a plain https URL with a lower-case host, without user information, query, "+
 			"fragment or escapes")
 	default:
-		if n.d.urls == nil {
-			n.d.urls = map[string]string{}
-		}
-		if other, ok := n.d.urls[t.Root]; ok && other != t.URL {
+		if other := n.d.roots[t.Root]; other != "" && other != t.URL {
 			n.conflict("url", "", "the same root has the url %s elsewhere", other)
 		}
-		n.d.urls[t.Root] = t.URL
 	}
+	n.countRoot(t)
 	return t
+}
+
+// countRoot counts the roots of a file, each of which is followed to judge by it, and keeps where.
+func (n *node) countRoot(t RootTarget) {
+	if n.d.roots == nil {
+		n.d.roots = map[string]string{}
+	}
+	if _, ok := n.d.roots[t.Root]; !ok && len(n.d.roots) == maxRoots {
+		n.d.report(n.key("root"), PolicyTooLarge, "", "a policy names at most %d trust roots", maxRoots)
+	}
+	n.d.roots[t.Root] = cmp.Or(n.d.roots[t.Root], t.URL)
 }
 
 // ruleKeys decodes the keys of a rule: PEM texts, and tables that name a target of a trust root.
@@ -147,6 +163,9 @@ func (n *node) ruleKeys(k string) (keys, fromRoots []Key) {
 		if slices.ContainsFunc(fromRoots, func(o Key) bool { return o.From.place() == key.From.place() && o.ID == key.ID }) {
 			n.d.report(n.key(at), PolicyDuplicate, "", "the key stands twice")
 		}
+		if n.d.targets++; n.d.targets == maxTargets+1 {
+			n.d.report(n.key(at), PolicyTooLarge, "", "the rules take at most %d keys from trust roots", maxTargets)
+		}
 		fromRoots = append(fromRoots, key)
 	}
 	return keys, fromRoots
@@ -166,10 +185,14 @@ func (n *node) target(k string) *RootTarget {
 	switch {
 	case !t.has("role"):
 		t.missing("role", fmt.Sprintf("name the role that lists the artifacts; the root's own is %q", topLevelRole))
-	case slices.Contains([]string{"root", "snapshot", "timestamp"}, out.Role):
-		t.bad("role", fmt.Sprintf("the root's own is %q", topLevelRole), "lists no targets")
+	case out.Role == "":
 	case len(out.Role) > maxTargetBytes:
 		t.bad("role", "", "has at most %d characters", maxTargetBytes)
+	default:
+		if err := spelling.CheckRoleWay(out.Role); err != nil {
+			t.bad("role", fmt.Sprintf(`write "widget", or "all/widget" for one that "all" delegates to; the root's own is %q`,
+				topLevelRole), "is no way to a role: %s", err)
+		}
 	}
 	t.finish()
 	return &out
@@ -460,7 +483,7 @@ func (r *Rule) matchTarget(req Request, c *Claims) []Mismatch {
 		})
 	}
 	for _, name := range req.Names {
-		if t, ok := want.of(first(c.Tags), name); !ok || t.Path != got.Path {
+		if t, err := want.of(first(c.Tags), name); err != nil || t.Path != got.Path {
 			ms = append(ms, Mismatch{Field: "target", Kind: "differs", Want: want.Path, Got: got.Path})
 		}
 	}
@@ -521,13 +544,9 @@ func (t *Trusted) Targets(name, tag string) (out []Claims, why string) {
 		if r.Target == nil {
 			continue
 		}
-		one, ok := r.Target.of(tag, name)
-		if !ok {
-			why = fmt.Sprintf("rule %s needs the tag: name it with --tag", r.Name)
-			continue
-		}
-		if err := checkTargetPath(one.Path); err != nil {
-			why = fmt.Sprintf("%q is no target: a path %s", one.Path, err)
+		one, err := r.Target.of(tag, name)
+		if err != nil {
+			why = fmt.Sprintf("rule %s: %s", r.Name, err)
 			continue
 		}
 		c := Claims{Target: &one}

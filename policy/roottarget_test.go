@@ -146,6 +146,10 @@ func TestTargets(t *testing.T) {
 		{"{tag}", "v1", "w/v1/{tag}[v1] all/{tag}[]", ""},
 		{"x", "", "all/x[]", "needs the tag"},
 		{"..", "v1", "", "is no target"},
+		{"x", "..", "all/x[]", "is no target"},
+		{"x", "a/../b", "all/x[]", "is no target"},
+		{"x", "/a", "all/x[]", "is no target"},
+		{"b/x", "a", "", "is not the name of a file"},
 		{`a\b`, "v1", "", "is no target"},
 		{strings.Repeat("x", maxTargetBytes), "v1", "", "at most 512"},
 		{"", "v1", "", ""},
@@ -233,15 +237,12 @@ func FuzzTargetPattern(f *testing.F) {
 				return
 			}
 		}
-		if strings.Contains(name, "/") || strings.Contains(otherName, "/") {
-			return
-		}
-		a, ok := r.of(tag, name)
+		a, err := r.of(tag, name)
 		b, also := r.of(otherTag, otherName)
-		if !ok || !also {
-			if !r.namesTag() || tag != "" && otherTag != "" {
-				t.Fatalf("%q: no path of %q and %q", pattern, tag, otherTag)
-			}
+		if err == nil && (strings.Contains(name, "/") || r.namesTag() && tag == "" || checkTargetPath(a.Path) != nil) {
+			t.Fatalf("%q: %q of %q leads to %q", pattern, name, tag, a.Path)
+		}
+		if err != nil || also != nil {
 			return
 		}
 		if same := (tag == otherTag || !r.namesTag()) && name == otherName; (a.Path == b.Path) != same {

@@ -3,9 +3,9 @@
 package find
 
 import (
-	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -16,11 +16,17 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 )
 
+const (
+	maxRoots      = 32  // that are followed in a run; one version of a policy names fewer
+	maxKeyTargets = 400 // that are asked for in a run
+)
+
 // Targets asks trust roots for the targets that rules name (SPEC 5.12, 5.13), and follows each
 // root once. Its methods may be called from several goroutines.
 type Targets struct {
 	finder *Finder
 	query  *Query
+	began  time.Time // of the run, or the moment as of which what is carried is judged
 
 	mu     sync.Mutex
 	fresh  map[string]bool // roots whose word of now counts
@@ -32,17 +38,21 @@ type Targets struct {
 // askedRoot is a root that was followed, or why it was not.
 type askedRoot struct {
 	targets *trust.Targets
-	at      time.Time // by the clock that its metadata has not expired by
+	fresh   bool // nothing kept stands for an answer
 	err     error
 }
 
 // Targets returns what asks the roots that policies name by the digest of their first metadata,
 // as the query says: off-line, or of what is carried.
 func (f *Finder) Targets(q *Query) *Targets {
-	return &Targets{
-		finder: f, query: q, fresh: map[string]bool{}, roots: map[string]*askedRoot{},
+	t := &Targets{
+		finder: f, query: q, began: f.Now(), fresh: map[string]bool{}, roots: map[string]*askedRoot{},
 		facts: map[policy.RootTarget]policy.RootFact{},
 	}
+	if q.Carried != nil && !q.Moment.IsZero() {
+		t.began = q.Moment
+	}
+	return t
 }
 
 // TargetsOf returns what asks the roots of the user's map by their names.
@@ -90,16 +100,23 @@ func (t *Targets) Facts(ctx context.Context, keys []policy.RootTarget, newest *p
 		at := policy.RootTarget{Root: k.Root, Path: k.Path}
 		fact, known := t.facts[at]
 		if !known {
-			if r := t.root(ctx, k); r.err != nil {
-				fact = k.Unknown(reasonOf(r.err), r.err.Error())
-			} else {
-				fact = r.targets.Key(ctx, k)
-			}
+			fact = t.fact(ctx, k)
 			t.facts[at] = fact
 		}
 		out = append(out, fact)
 	}
 	return out
+}
+
+func (t *Targets) fact(ctx context.Context, of policy.RootTarget) policy.RootFact {
+	if len(t.facts) >= maxKeyTargets {
+		return of.Unknown(policy.TrustRootMissing, fmt.Sprintf("at most %d keys of trust roots are asked for", maxKeyTargets))
+	}
+	r := t.root(ctx, of)
+	if r.err != nil {
+		return of.Unknown(reasonOf(r.err), r.err.Error())
+	}
+	return r.targets.Key(ctx, of)
 }
 
 // Listed returns what a trust root says now of a target; nil if it lists none.
@@ -119,7 +136,7 @@ func (t *Targets) Listed(ctx context.Context, want policy.RootTarget) (*release.
 		return nil, nil
 	}
 	return &release.Listed{
-		Role: l.Role, Version: l.Version, Expires: l.Expires, Length: l.Length, Digests: l.Digests, At: r.at,
+		Role: l.Role, Version: l.Version, Expires: l.Expires, Length: l.Length, Digests: l.Digests, At: t.began,
 	}, nil
 }
 
@@ -165,12 +182,21 @@ func (t *Targets) Record(ctx context.Context, newest *policy.File) error {
 	return nil
 }
 
-// root follows a root once, and keeps what came of it.
+// root follows a root once, and keeps what came of it. One whose kept metadata stood for an answer
+// is asked after all when that may not be: the keys of another root's policy were asked for first.
 func (t *Targets) root(ctx context.Context, want policy.RootTarget) *askedRoot {
-	if r := t.roots[want.Root]; r != nil {
+	before := t.roots[want.Root]
+	if before != nil && (before.fresh || !t.fresh[want.Root]) {
+		return before
+	}
+	r := &askedRoot{fresh: t.fresh[want.Root]}
+	if before == nil && len(t.roots) >= maxRoots {
+		r.err = policy.Faultf(policy.TrustRootMissing, "at most %d trust roots are asked that rules name", maxRoots)
 		return r
 	}
-	r := &askedRoot{}
+	if before != nil && before.targets != nil {
+		before.targets.Close()
+	}
 	t.roots[want.Root] = r
 	config, err := t.finder.TrustConfig(&t.query.Trust)
 	if err != nil {
@@ -182,9 +208,6 @@ func (t *Targets) root(ctx context.Context, want policy.RootTarget) *askedRoot {
 		r.err = policy.Faultf(policy.TrustRootMissing, "the file of --airgap carries nothing of the root %s", want.Root)
 		return r
 	}
-	r.at = how.Now()
-	now := r.at
-	how.Now = func() time.Time { return now }
 	if want.Root == string(trust.PublicGood) {
 		how = t.finder.Followed(how)
 	} else {
@@ -207,9 +230,8 @@ func (t *Targets) how(root string) trust.Options {
 		how.Record = func(target bool, name string, data []byte) { record(root, target, name, data) }
 	}
 	if b := q.Carried; b != nil {
-		moment := cmp.Or(q.Moment, t.finder.Now())
 		files := b.Roots[airgap.RootName(root)]
-		how.Offline, how.Now = true, func() time.Time { return moment }
+		how.Offline, how.Now = true, func() time.Time { return t.began }
 		how.Source = carriedTrust{files.Metadata, files.Targets}
 	}
 	return how

@@ -5,6 +5,7 @@ package find
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -96,8 +97,11 @@ func TestRootsAskedOnce(t *testing.T) {
 	}
 	none.Close()
 	targets := f.Targets(&Query{})
+	newest := &policy.File{Rules: []policy.Rule{{Target: &policy.RootTarget{Root: s.name()}}}}
 	for range 3 {
-		for i, fact := range targets.Facts(t.Context(), []policy.RootTarget{key("a.pub"), key("c.pub"), key("b.pub")}, nil) {
+		for i, fact := range targets.Facts(
+			t.Context(), []policy.RootTarget{key("a.pub"), key("c.pub"), key("b.pub")}, newest,
+		) {
 			state, _, why := fact.State()
 			if want := []string{"useless", "withdrawn", "useless"}[i]; state != want {
 				t.Errorf("%d: %s (%s), want %s", i, state, why, want)
@@ -168,6 +172,63 @@ func TestRootsAskedAnew(t *testing.T) {
 	}
 	if key, release := listed(true); key != "withdrawn" || release {
 		t.Errorf("asked anew: %s; now: %v", key, release)
+	}
+}
+
+// TestKeptIsNoAnswer: a root whose kept metadata said what a key is is asked what it lists, although
+// nobody had said that it would be.
+func TestKeptIsNoAnswer(t *testing.T) {
+	s := serve(t)
+	state := t.TempDir()
+	at := func(path string) policy.RootTarget { return policy.RootTarget{Root: s.name(), URL: s.URL, Path: path} }
+	before := finderOf(t, s, state).Targets(&Query{})
+	before.Facts(t.Context(), []policy.RootTarget{at("a.pub")}, nil)
+	before.Close()
+	s.Targets["targets"].Signed.Version++
+	s.Targets["widget"].Signed.Version++
+	delete(s.Targets["widget"].Signed.Targets, "widget/a.txt")
+	s.Publish()
+	targets := finderOf(t, s, state).Targets(&Query{})
+	defer targets.Close()
+	asked := s.count()
+	if key, _, why := targets.Facts(t.Context(), []policy.RootTarget{at("a.pub")}, nil)[0].State(); key != "useless" {
+		t.Errorf("%s (%s)", key, why)
+	}
+	if s.count() != asked {
+		t.Fatal("what is kept was asked for")
+	}
+	if l, err := targets.Listed(t.Context(), at("widget/a.txt")); l != nil || err != nil {
+		t.Errorf("%+v %v", l, err)
+	}
+	asked = s.count()
+	if l, err := targets.Listed(t.Context(), at("widget/b.txt")); l != nil || err != nil || s.count() != asked {
+		t.Errorf("%+v %v, %d requests", l, err, s.count()-asked)
+	}
+}
+
+// TestManyRoots: versions of a policy that name ever more roots and keys make nobody ask for all of them.
+func TestManyRoots(t *testing.T) {
+	s := serve(t)
+	targets := finderOf(t, s, t.TempDir()).Targets(&Query{})
+	defer targets.Close()
+	var keys []policy.RootTarget
+	for i := range maxKeyTargets {
+		keys = append(keys, policy.RootTarget{Root: s.name(), URL: s.URL, Path: fmt.Sprintf("%d.pub", i)})
+	}
+	for i := range maxRoots {
+		keys[1+i].Root = fmt.Sprintf("sha256:%064x", i)
+		keys[1+i].URL = ""
+	}
+	keys = append(keys, policy.RootTarget{Root: s.name(), URL: s.URL, Path: "a.pub"})
+	facts := targets.Facts(t.Context(), keys, nil)
+	for at, want := range map[int]string{
+		0: "withdrawn", 1: "unknown no root of your trust.toml", maxRoots - 1: "unknown no root of your trust.toml",
+		maxRoots: "unknown at most 32 trust roots", maxRoots + 1: "withdrawn", maxKeyTargets - 1: "withdrawn",
+		maxKeyTargets: "unknown at most 400 keys",
+	} {
+		if state, _, why := facts[at].State(); !strings.HasPrefix(strings.TrimSpace(state+" "+why), want) {
+			t.Errorf("%d: %s %s, want %s", at, state, why, want)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ package release
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/repopolicy/repopolicy/policy"
@@ -18,7 +19,7 @@ type Listed struct {
 	Expires time.Time
 	Length  int64
 	Digests []policy.Digest // in sha256, sha512 or both
-	At      time.Time       // at which the metadata had not expired
+	At      time.Time       // when the run began; it had not expired when it was asked for later
 }
 
 // formTarget is how the word of a trust root is called among the forms of evidence.
@@ -36,6 +37,8 @@ func (j *Judge) targets(a *Artifact) (out []policy.Claims, why string) {
 	case len(out) == 0 && why == "":
 	case a.Path == "" && a.Place == nil || a.Subject != "":
 		return nil, "a trust root lists files, by name and length, and this is none"
+	case strings.HasPrefix(a.Name, "pkg:"):
+		return nil, "a trust root lists files, and no package URLs"
 	case j.Listed == nil && len(out) > 0:
 		return nil, "no trust root can be asked here"
 	}

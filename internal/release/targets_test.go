@@ -384,6 +384,40 @@ func TestListedAlone(t *testing.T) {
 	}
 }
 
+// TestListedPackage: a root lists files, and a package is none, whatever its URL ends with.
+func TestListedPackage(t *testing.T) {
+	art := []byte("artifact")
+	dir := put(t, map[string][]byte{"widget@1.0.0": art})
+	asked := 0
+	for name, want := range map[string]policy.Reason{
+		"widget@1.0.0": policy.Allowed, "pkg:npm/widget@1.0.0": policy.NoEvidence,
+	} {
+		j := judge(pin(t, `[[release]]
+name = "tuf"
+tags = "any"
+artifacts = "any"
+tuf = { root = "public-good", role = "targets", path = "{name}" }
+`))
+		j.Listed = func(context.Context, policy.RootTarget) (*Listed, error) {
+			asked++
+			return &Listed{
+				Role: "targets", Version: 1, Length: int64(len(art)), At: sigstoretest.Now,
+				Digests: []policy.Digest{{Alg: "sha256", Hex: sha256Of(art)}},
+			}, nil
+		}
+		as := others(Expand(t.Context(), []string{filepath.Join(dir, "widget@1.0.0")}, Options{}))
+		if err := as[0].Expect(name); err != nil {
+			t.Fatal(err)
+		}
+		if d := j.Run(t.Context(), as)[0].Decision; d.Reason != want || d.Permitted != (want == policy.Allowed) {
+			t.Errorf("%s: %s (%s), want %s", name, d.Reason, d.Detail, want)
+		}
+	}
+	if asked != 1 {
+		t.Errorf("the root was asked %d times", asked)
+	}
+}
+
 // TestListedChanged: a file that is replaced while a root is asked is not what the root lists.
 func TestListedChanged(t *testing.T) {
 	dir := put(t, map[string][]byte{"a.txt": []byte("artifact")})

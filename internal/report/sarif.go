@@ -171,6 +171,9 @@ func NewSARIF(r *Report) *SARIF {
 		}
 		if ev := x.Evidence; ev != nil {
 			loc := artifactLocation(ev.Path)
+			if ev.Target != nil { // no file
+				loc = sarifLocation{Logical: []sarifLogical{{Escape(ev.Path)}}}
+			}
 			loc.ID, loc.Message = 1, &sarifText{"evidence"}
 			res.Related = []sarifLocation{loc}
 			res.Properties["signer"], res.Properties["verified"] = ev.Signer, ev.Verified

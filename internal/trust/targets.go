@@ -39,8 +39,9 @@ type Targets struct {
 	done    func()
 }
 
-// Listed is what a trust root says of a target: the role that the search ends at and its
-// metadata, and the file's length and digests, all of them.
+// Listed is what a trust root says of a target: the role that the search ends at, as
+// [spelling.RoleWay] writes the way to it, its metadata, and the file's length and digests, all of
+// them.
 type Listed struct {
 	Role    string
 	Version int64
@@ -206,7 +207,7 @@ func (t *Targets) Find(ctx context.Context, path string) (*Listed, error) {
 	case err != nil:
 		return nil, naming(t.address, missing(err))
 	}
-	out := &Listed{Role: f.Role, Version: f.By.Version, Expires: f.By.Expires, Length: f.Length}
+	out := &Listed{Role: spelling.RoleWay(f.Via), Version: f.By.Version, Expires: f.By.Expires, Length: f.Length}
 	for _, alg := range slices.Sorted(maps.Keys(f.Hashes)) {
 		out.Digests = append(out.Digests, policy.Digest{Alg: alg, Hex: hex.EncodeToString(f.Hashes[alg])})
 	}

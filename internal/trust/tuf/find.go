@@ -143,17 +143,20 @@ func (c *Client) Find(ctx context.Context, name string) (TargetFile, error) {
 	}
 	type visit struct {
 		from *Targets
+		via  []string // the roles that lead to from
 		to   Delegation
 	}
 	visited := map[string]bool{roleTargets: true}
 	var left []visit // the next one last
+	var via []string
 	for t := c.targets; ; {
 		if f, ok := t.Files[name]; ok {
+			f.Via = via
 			return f, nil
 		}
 		var next []visit
 		for _, d := range t.of(name) {
-			next = append(next, visit{t, d})
+			next = append(next, visit{t, via, d})
 			if d.Terminating {
 				left = nil
 				break
@@ -173,6 +176,7 @@ func (c *Client) Find(ctx context.Context, name string) (TargetFile, error) {
 			return none, fmt.Errorf("%s: %w: it is not in the first %d", clip.Text(name), ErrTooManyRoles, maxRoles)
 		}
 		visited[v.to.Name] = true
+		via = append(slices.Clip(v.via), v.to.Name)
 		var err error
 		if t, err = c.delegate(ctx, v.from, v.to); err != nil {
 			return none, err

@@ -58,6 +58,9 @@ type TargetFile struct {
 	Custom json.RawMessage   // as it is written; nil if there is none
 	Role   string            // that lists it
 	By     Header            // of the role's metadata
+	// Via are the roles by which [Client.Find] came to it from the top-level role, the one that
+	// lists it last; none for the top-level role.
+	Via []string
 }
 
 // Targets is targets metadata, of the top-level role or a delegated one.
