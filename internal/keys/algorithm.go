@@ -101,7 +101,7 @@ func Kind(pub crypto.PublicKey) string {
 // Of returns the algorithm by which a key signs whatever is logged: statements, approvals
 // and files. The error is an [*Error].
 func Of(pub crypto.PublicKey) (Algorithm, error) {
-	return find(pub, "no log takes its signatures", func(a Algorithm) bool { return a.RekorV1 != "" })
+	return find(pub, "Rekor v2 takes none of its signatures", func(a Algorithm) bool { return a.RekorV1 != "" })
 }
 
 // OfTUF returns the algorithm by which a key signs metadata of TUF (SPEC 17.1). The error
