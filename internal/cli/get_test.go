@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -31,6 +32,7 @@ import (
 // depot is a TUF repository of go-tuf's on a web server, and a machine that gets from it.
 type depot struct {
 	t      *testing.T
+	mu     sync.Mutex // orders what the test changes and what is served, also to another process
 	sim    *tuftest.Sim
 	url    string
 	env    command.Env
@@ -54,26 +56,37 @@ func newDepot(t *testing.T) *depot {
 
 func (d *depot) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name, isTarget := strings.CutPrefix(r.URL.Path, "/targets/")
-	from := d.sim.Files
+	d.mu.Lock()
+	from, answer := d.sim.Files, d.target
 	if !isTarget {
 		name = strings.TrimPrefix(r.URL.Path, "/")
 	} else {
 		from = d.sim.Content
 	}
 	data, ok := from[name]
+	d.mu.Unlock()
 	switch {
 	case !ok:
 		http.NotFound(w, r)
-	case isTarget && d.target != nil:
-		d.target(w, r, data)
+	case isTarget && answer != nil:
+		answer(w, r, data)
 	default:
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
 	}
 }
 
+// answers sets how targets are served; nil as usual.
+func (d *depot) answers(f func(w http.ResponseWriter, r *http.Request, content []byte)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.target = f
+}
+
 // add publishes a target with custom metadata; "" for none.
 func (d *depot) add(name, content, custom string) {
 	d.t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.sim.Targets["targets"].Signed.Version++
 	d.sim.Add("targets", name, content)
 	if custom != "" {

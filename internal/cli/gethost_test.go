@@ -85,12 +85,12 @@ func TestGetKilled(t *testing.T) {
 	long := strings.Repeat("0123456789", 100_000)
 	d.add("artifact.bin", long, "")
 	stand := make(chan struct{})
-	d.target = func(w http.ResponseWriter, r *http.Request, content []byte) {
+	d.answers(func(w http.ResponseWriter, r *http.Request, content []byte) {
 		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
 		_, _ = w.Write(content[:len(content)/2])
 		w.(http.Flusher).Flush()
 		<-stand
-	}
+	})
 	defer close(stand)
 	args := []string{d.url + "//artifact.bin", "--root", "pin.json"}
 	cmd := inChild(t, "", args...)
@@ -105,12 +105,12 @@ func TestGetKilled(t *testing.T) {
 	if l := left(t); len(l) != 1 || l[0] == "artifact.bin" {
 		t.Errorf("%v is left", l)
 	}
-	d.target = func(w http.ResponseWriter, r *http.Request, content []byte) {
+	d.answers(func(w http.ResponseWriter, r *http.Request, content []byte) {
 		if want := fmt.Sprintf("bytes=%d-", len(long)/2); r.Header.Get("Range") != want {
 			t.Errorf("asked for %q, not %q", r.Header.Get("Range"), want)
 		}
 		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(string(content)))
-	}
+	})
 	if code, _, talk := d.get(args...); code != 0 || fmt.Sprint(left(t)) != "[artifact.bin]" {
 		t.Errorf("exit %d, %v: %s", code, left(t), talk)
 	}
