@@ -255,6 +255,9 @@ func (c *Client) judge(ctx context.Context, p *Policy, req *request, f *found) (
 		j.Policy = t.Knowing(req.targets.Facts(ctx, t.KeyTargets(), t.Content()))
 	case f.Found != nil:
 		t := f.Trusted() // of a policy by which others judge at the same time: what roots say is this run's own
+		if p.demand > 1 {
+			t = t.Among(f.Root.Identity)
+		}
 		j.Policy = t.Knowing(req.targets.Facts(ctx, t.KeyTargets(), t.Content()))
 		j.Watch, called = f.Watch, p.repo.String()
 		if f.unbound != nil {

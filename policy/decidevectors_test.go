@@ -49,7 +49,11 @@ func (in *decideInput) pin(t testing.TB) *policy.Trusted {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return doc.Pin(in.Ids).Knowing(in.facts)
+	p := doc.Pin(in.Ids).Knowing(in.facts)
+	if in.Among != nil {
+		p = p.Among(*in.Among)
+	}
+	return p
 }
 
 func TestDecideVectors(t *testing.T) {

@@ -16,7 +16,7 @@ func (t *Trusted) match(r *Rule, req Request, c *Claims, v *Verification) (ms []
 	tags, asked := r.judged(req, c)
 	switch {
 	case r.Target != nil || c.Target != nil:
-		ms = r.matchTarget(req, c)
+		ms = t.matchTarget(r, req, c)
 	case r.Workflow != nil:
 		ms = t.matchWorkflow(r, req, &c.Signer, tags)
 	case r.GitHubRelease:

@@ -298,6 +298,27 @@ func (t *Trusted) Knowing(facts []RootFact, versions ...*File) *Trusted {
 	return &v
 }
 
+// Among returns the policy as it judges under one of several trust roots, more than one of which
+// has to allow (SPEC 17.2): what a root says of a key that no version names, or lists as an
+// artifact, counts under that root alone. Identity is "public-good", or the hex SHA-256 of the
+// metadata from which the root is followed.
+func (t *Trusted) Among(identity string) *Trusted {
+	if t == nil {
+		return nil
+	}
+	v := *t
+	v.among, v.own = true, identity
+	if spelling.IsHash(identity) {
+		v.own = "sha256:" + identity
+	}
+	return &v
+}
+
+// elsewhere reports whether a root's word counts under other roots than the one that judges.
+func (t *Trusted) elsewhere(root string) bool {
+	return t != nil && t.among && root != t.own
+}
+
 // KeyTargets returns the targets from which the rules take keys, each once.
 func (t *Trusted) KeyTargets() []RootTarget { return t.Content().KeyTargets() }
 
@@ -337,8 +358,12 @@ func (t *Trusted) rootKey(r *Rule, k *Key, id string, now time.Time, v *Verifica
 		}}
 	}
 	got := "key sha256:" + id
-	if k.ID != "" && k.ID != id {
+	switch {
+	case k.ID != "" && k.ID != id:
 		return no("differs", "", "%s", got)
+	case t.elsewhere(k.From.Root) && !t.namesKey(r, k, id):
+		return no("forbidden", "name the key with pem, to let it count under each root",
+			"%s; more than one root has to allow, each by itself, and another one names the key", got)
 	}
 	if !known {
 		fact = k.From.Unknown(TrustRootMissing, "the root was not asked")
@@ -464,7 +489,7 @@ func (t *Trusted) matchRootKeys(r *Rule, req Request, id string, v *Verification
 
 // matchTarget compares what a trust root lists with the target of a rule. Neither matches
 // anything else.
-func (r *Rule) matchTarget(req Request, c *Claims) []Mismatch {
+func (t *Trusted) matchTarget(r *Rule, req Request, c *Claims) []Mismatch {
 	want, got := r.Target, c.Target
 	switch {
 	case want == nil:
@@ -473,6 +498,10 @@ func (r *Rule) matchTarget(req Request, c *Claims) []Mismatch {
 		return []Mismatch{{Field: "target", Kind: "missing", Want: want.String(), Got: c.Signer.describe()}}
 	}
 	var ms []Mismatch
+	if t.elsewhere(got.Root) {
+		ms = append(ms, Mismatch{Field: "root", Kind: "forbidden", Want: "the root that judges", Got: got.Root,
+			Hint: "more than one root has to allow, each by itself"})
+	}
 	if got.Root != want.Root {
 		ms = append(ms, Mismatch{Field: "root", Kind: "differs", Want: want.Root, Got: got.Root})
 	}
@@ -542,6 +571,10 @@ func (t *Trusted) Targets(name, tag string) (out []Claims, why string) {
 	for i := range t.file.Rules {
 		r := &t.file.Rules[i]
 		if r.Target == nil {
+			continue
+		}
+		if t.elsewhere(r.Target.Root) {
+			why = fmt.Sprintf("rule %s: %s lists it, and more than one root has to allow, each by itself", r.Name, r.Target.Root)
 			continue
 		}
 		one, err := r.Target.of(tag, name)

@@ -30,6 +30,11 @@ type Trusted struct {
 	facts   map[RootTarget]RootFact
 	history *keyHistory
 	number  int
+
+	// among is set if more than one trust root has to allow: what another root than own says
+	// decides nothing then. An empty own is no root that a rule could name.
+	among bool
+	own   string
 }
 
 // Pin returns the policy as trusted because the user named this very file. Such

@@ -247,7 +247,13 @@ type chainInput struct {
 }
 
 // trusted returns what the release is judged by.
-func (in *chainInput) trusted(c *Chain) *Trusted { return c.Trusted(in.demand).Knowing(in.facts) }
+func (in *chainInput) trusted(c *Chain) *Trusted {
+	t := c.Trusted(in.demand).Knowing(in.facts)
+	if in.in.Among != nil {
+		t = t.Among(*in.in.Among)
+	}
+	return t
+}
 
 func readChain(t testing.TB, v vectors.Vector) chainInput {
 	t.Helper()

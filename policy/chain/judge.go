@@ -133,6 +133,17 @@ func (t *Trusted) Knowing(facts []policy.RootFact) *Trusted {
 	return &v
 }
 
+// Among returns the chain as it judges under one of several trust roots, more than one of which
+// has to allow; see [policy.Trusted.Among].
+func (t *Trusted) Among(identity string) *Trusted {
+	if t == nil || t.newest == nil {
+		return t
+	}
+	v := *t
+	v.newest = t.newest.Among(identity)
+	return &v
+}
+
 // Targets returns what evidence by trust roots will claim of an artifact, by the newest version,
 // which judges what a root says now (SPEC 5.13); see [policy.Trusted.Targets].
 func (t *Trusted) Targets(name, tag string) (out []policy.Claims, why string) {

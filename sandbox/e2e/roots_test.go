@@ -48,8 +48,14 @@ func TestRoots(t *testing.T) {
 		c.config = trustConfig(t, other, scopes)
 		return c
 	}
+	k := newKeeper(t)
+	listed := artifact(t, "widget_1.zip")
+	k.do("add", "widget/v1/widget_1.zip="+listed)
+	k.publish()
+	foundation := fmt.Sprintf("\n[[root]]\nname = \"foundation\"\nurl = %q\ninitial = %q\n", filepath.Join(k.dir, "repository"), filepath.Join(k.config, "1.root.json"))
 	p := newProject(t, name)
-	p.write(".repopolicy/policy.toml", string(policyText(name, 1, 1, "alice")))
+	p.write(".repopolicy/policy.toml", string(policyText(name, 1, 1, "alice"))+fmt.Sprintf("\n[[release]]\nname = \"tuf\"\ntags = [\"v*\"]\nartifacts = [\"*.zip\"]\n"+
+		"tuf = { root = %q, role = \"targets\", path = \"widget/{tag}/{name}\" }\n", k.name()))
 	p.push()
 	repo, err := stack.Forge().Find(name)
 	check(t, err)
@@ -104,6 +110,13 @@ func TestRoots(t *testing.T) {
 		out := user(row.scopes).must(row.want, "verify", "-R", url, "--tag", "v1", at(row.bundles...))
 		if row.want == policy.ClassOK && !strings.Contains(out, "of first, second, each alone") {
 			t.Errorf("%s: the verdict does not say under what\n%s", what, out)
+		}
+	}
+	// A root that is none of the two speaks for one, but not for both.
+	for scopes, want := range map[string]policy.Class{either: policy.ClassOK, both: policy.ClassDeny} {
+		out := user(scopes+foundation).must(want, "verify", "-R", url, "--tag", "v1", listed)
+		if want == policy.ClassDeny && !strings.Contains(out, "each by itself") {
+			t.Errorf("the denial does not say why\n%s", out)
 		}
 	}
 	swapped := strings.Replace(either, `"first", "second"`, `"second"`, 1)

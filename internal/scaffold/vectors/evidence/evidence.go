@@ -60,6 +60,7 @@ type form struct {
 		Repository string `json:"repository"`
 		Owner      string `json:"owner"`
 	} `json:"ids"`
+	Among  *string `json:"among"`
 	Claims *struct {
 		Signer struct {
 			Kind       policy.Kind       `json:"kind"`
@@ -112,6 +113,7 @@ type approval struct {
 // Case is one release, and what is known about it.
 type Case struct {
 	Ids      policy.Ids
+	Among    *string // identity of the root that judges, where another one has to allow, too; nil elsewhere
 	Request  policy.Request
 	Claims   *policy.Claims       // nil without evidence
 	Verified *policy.Verification // nil if nobody verified it
@@ -124,7 +126,7 @@ func Read(t testing.TB, text string) Case {
 	t.Helper()
 	var f form
 	vectors.Strict(t, text, &f)
-	c := Case{Ids: policy.Ids(f.Ids), approvals: f.Request.Approvals}
+	c := Case{Ids: policy.Ids(f.Ids), Among: f.Among, approvals: f.Request.Approvals}
 	c.Request = policy.Request{
 		Names: f.Request.Names, Tag: f.Request.Tag, Commit: f.Request.Commit,
 		Now: f.Request.Now, Skew: time.Duration(f.Request.Skew) * time.Second, Digests: digests(t, f.Request.Digests),
