@@ -580,6 +580,9 @@ func (j *Judge) withoutKey(ev *Evidence, t trial, matches []matched) *Evidence {
 		return ev
 	}
 	why := "signed with a bare key, and the policy names none"
+	if ev.Decision.Reason == policy.KeyUntrusted {
+		why = "it is no signature by any key that the policy names"
+	}
 	for _, m := range matches {
 		req := j.request(t.a, t.names(m), t.digests)
 		req.Approvals = t.approvals
@@ -593,8 +596,12 @@ func (j *Judge) withoutKey(ev *Evidence, t trial, matches []matched) *Evidence {
 			why = fmt.Sprintf("rule %s wants %s; %s", n.Rule, x.Want, x.Got)
 		}
 	}
-	if ev.Decision.Reason == "" {
+	switch ev.Decision.Reason {
+	case "":
 		return ev.fail(stageClaims, failf(policy.KeyUntrusted, "%s", why))
+	case policy.KeyUntrusted: // whose it is, it does not say
+		ev.Signer = t.c.Bundle.Signer()
+		return ev.fail(stageVerify, failf(policy.KeyUntrusted, "%s", why))
 	}
 	return ev
 }

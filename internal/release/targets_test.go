@@ -91,7 +91,7 @@ func TestRootKeyEvidence(t *testing.T) {
 	}{
 		"active":                    {rule(entry, ""), active, map[string][]byte{"": byKey}, policy.Allowed, ""},
 		"active, over another file": {rule(entry, ""), active, map[string][]byte{"": forged}, policy.ArtifactMismatch, ""},
-		"replaced":                  {rule(entry, ""), replaced, map[string][]byte{"": byKey}, policy.LogInvalid, ""},
+		"replaced":                  {rule(entry, ""), replaced, map[string][]byte{"": byKey}, policy.KeyUntrusted, "no signature by any key"},
 		"replaced and pinned":       {rule(pinned, ""), replaced, map[string][]byte{"": byKey}, policy.RuleMismatch, ""},
 		"withdrawn": {
 			rule(entry, ""), gone, map[string][]byte{"": byKey}, policy.KeyUntrusted, "lists no such target",

@@ -4,6 +4,7 @@ package sigstore
 
 import (
 	"crypto"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -78,6 +79,22 @@ func (v verifier) VerifySignature(sig, message io.Reader, opts ...signature.Veri
 		return errors.New("no signature by the key and " + v.key.Algorithm.Name)
 	}
 	return nil
+}
+
+// madeBy reports whether the key made the bundle's signature, over the digest or the statement.
+// Whatever else is wrong with a bundle, one that another key signed says nothing about this one.
+func (b *Bundle) madeBy(key *Key, digest policy.Digest) (bool, error) {
+	pub, err := key.expiring.PublicKey()
+	if err != nil {
+		return false, &Error{policy.Internal, err}
+	}
+	var input []byte
+	if env := b.pb.GetDsseEnvelope(); env != nil {
+		input = key.alg.Input(dsse.PAE(env.GetPayloadType(), env.GetPayload()))
+	} else if input, err = hex.DecodeString(digest.Hex); err != nil {
+		return false, &Error{policy.Internal, err}
+	}
+	return key.alg.Verify(pub, input, b.signature()), nil
 }
 
 // algorithms refuses a bundle of which a log entry names an algorithm that Sigstore's registry, as

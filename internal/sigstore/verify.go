@@ -101,6 +101,14 @@ func (b *Bundle) verify(r *Root, digest policy.Digest, key *Key, opt Options) (*
 	if err != nil {
 		return nil, err
 	}
+	if key != nil {
+		switch ok, err := b.madeBy(key, digest); {
+		case err != nil:
+			return nil, err
+		case !ok:
+			return nil, refuse(policy.KeyUntrusted, "it is no signature by the key sha256:%s", key.id)
+		}
+	}
 	tm := &trusted{TrustedRoot: r.material, cas: r.cas, key: key}
 	entries, why := b.vouched(e, tm)
 	if len(entries) == 0 && !opt.Unlogged {

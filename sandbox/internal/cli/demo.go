@@ -49,7 +49,7 @@ func (a *app) demo() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runDemo(cmd.Context(), pause, more) },
 	}
 	c.Flags().BoolVar(&pause, "pause", false, "wait for Enter before each chapter")
-	c.Flags().BoolVar(&more, "more", false, "go on to what happens over years: a new log, and another name")
+	c.Flags().BoolVar(&more, "more", false, "go on to what happens over years: a new log, another name, and what a foundation's root can say")
 	return c
 }
 

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -77,10 +78,19 @@ type person struct {
 	name  string
 	state string
 	env   map[string]string
+	hosts map[string]http.RoundTripper // that only this person's network knows; nil for none
+}
+
+// RoundTrip asks the hosts of the person's network, and the stack's for all others.
+func (p *person) RoundTrip(r *http.Request) (*http.Response, error) {
+	if host := p.hosts[r.URL.Host]; host != nil {
+		return host.RoundTrip(r)
+	}
+	return p.d.stack.Transport().RoundTrip(r)
 }
 
 func (d *show) person(dir, name string) *person {
-	return &person{d, name, filepath.Join(dir, "state-"+name), map[string]string{}}
+	return &person{d: d, name: name, state: filepath.Join(dir, "state-"+name), env: map[string]string{}}
 }
 
 // run runs repopolicy, or repopolicy-trust, on the person's computer, in this process: the
@@ -92,7 +102,7 @@ func (p *person) run(args ...string) (int, string) {
 		run, args = trustcli.Main, args[1:]
 	}
 	code := run(args, command.Env{
-		Stdout: &out, Stderr: &out, Now: time.Now, Transport: p.d.stack.Transport(),
+		Stdout: &out, Stderr: &out, Now: time.Now, Transport: p,
 		Getenv:   func(name string) string { return p.env[name] },
 		StateDir: func() (string, error) { return p.state, nil },
 		Root: func(context.Context, trust.Options) ([]trust.Root, error) {

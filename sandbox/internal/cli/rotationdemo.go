@@ -85,7 +85,9 @@ func (d *show) more(dir string) error {
 		stranger.step("The release is found under "+asked+".", policy.ClassOK, "verify", "-R", "https://github.com/"+asked, good)
 	}
 	d.person(dir, "newcomer").step("Who serves the old name's files without version 2 rolls nothing back.", policy.ClassUnavailable, "verify", "-R", "https://github.com/"+name, "--git", bare.dir, good)
-	return nil
+
+	d.chapter("20. A foundation's root gives keys, lists releases, introduces a root, and is audited:")
+	return d.roots(dir)
 }
 
 // withoutPlaces returns a copy of a repository in which the place proofs are missing.
