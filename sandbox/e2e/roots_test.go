@@ -27,7 +27,8 @@ func trustConfig(t testing.TB, other *sandbox.Stack, scopes string) string {
 		root, err := s.TUFRoot()
 		check(t, err)
 		check(t, os.WriteFile(filepath.Join(dir, name+".root.json"), root, 0o600))
-		fmt.Fprintf(&text, "\n[[root]]\nname = %q\nurl = %q\ninitial = %q\n", name, s.URL(sandbox.TUF), name+".root.json")
+		fmt.Fprintf(&text, "\n[[root]]\nname = %q\nurl = %q\ninitial = %q\n", name, s.URL(sandbox.TUF),
+			name+".root.json")
 	}
 	check(t, os.WriteFile(filepath.Join(dir, "trust.toml"), []byte(text.String()+scopes), 0o600))
 	return dir
@@ -52,14 +53,17 @@ func TestRoots(t *testing.T) {
 	listed := artifact(t, "widget_1.zip")
 	k.do("add", "widget/v1/widget_1.zip="+listed)
 	k.publish()
-	foundation := fmt.Sprintf("\n[[root]]\nname = \"foundation\"\nurl = %q\ninitial = %q\n", filepath.Join(k.dir, "repository"), filepath.Join(k.config, "1.root.json"))
+	foundation := fmt.Sprintf("\n[[root]]\nname = \"foundation\"\nurl = %q\ninitial = %q\n", filepath.Join(k.dir,
+		"repository"), filepath.Join(k.config, "1.root.json"))
 	p := newProject(t, name)
-	p.write(".repopolicy/policy.toml", string(policyText(name, 1, 1, "alice"))+fmt.Sprintf("\n[[release]]\nname = \"tuf\"\ntags = [\"v*\"]\nartifacts = [\"*.zip\"]\n"+
+	p.write(".repopolicy/policy.toml", string(policyText(name, 1, 1,
+		"alice"))+fmt.Sprintf("\n[[release]]\nname = \"tuf\"\ntags = [\"v*\"]\nartifacts = [\"*.zip\"]\n"+
 		"tuf = { root = %q, role = \"targets\", path = \"widget/{tag}/{name}\" }\n", k.name()))
 	p.push()
 	repo, err := stack.Forge().Find(name)
 	check(t, err)
-	job := claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Workflow: ".github/workflows/repopolicy.yml", Event: "repository_dispatch"}
+	job := claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID,
+		Workflow: ".github/workflows/repopolicy.yml", Event: "repository_dispatch"}
 	maintainer, made := user(either), t.TempDir()
 	for name, s := range map[string]*sandbox.Stack{"first": stack, "second": other} {
 		maintainer.env["SIGSTORE_ID_TOKEN"], err = s.Token(alice)
@@ -81,7 +85,8 @@ func TestRoots(t *testing.T) {
 	git(t, branch, "commit", "-q", "-m", "bound")
 	git(t, branch, "push", "-q", "origin", "HEAD:refs/heads/repopolicy")
 
-	release := claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Ref: "refs/tags/v1", Environment: "release"}
+	release := claims.GitHub{Repository: name, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Ref: "refs/tags/v1",
+		Environment: "release"}
 	const content = "widget"
 	at := func(bundles ...[]byte) string {
 		path := filepath.Join(t.TempDir(), "widget_1.tar.gz")
@@ -89,9 +94,11 @@ func TestRoots(t *testing.T) {
 		check(t, os.WriteFile(path+".sigstore.jsonl", append(bytes.Join(bundles, []byte("\n")), '\n'), 0o600))
 		return path
 	}
-	first, second := signBlobAt(t, stack, stack, []byte(content), release), signBlobAt(t, other, other, []byte(content), release)
+	first, second := signBlobAt(t, stack, stack, []byte(content), release), signBlobAt(t, other, other,
+		[]byte(content), release)
 	// What passes under a union of both roots and under neither of them.
-	mixed, mixed2 := signBlobAt(t, stack, other, []byte(content), release), signBlobAt(t, other, stack, []byte(content), release)
+	mixed, mixed2 := signBlobAt(t, stack, other, []byte(content), release), signBlobAt(t, other, stack,
+		[]byte(content), release)
 
 	for what, row := range map[string]struct {
 		scopes  string
@@ -146,18 +153,22 @@ func TestRoots(t *testing.T) {
 	check(t, q.dispatch("repository_dispatch"))
 	repo, err = stack.Forge().Find(elsewhere)
 	check(t, err)
-	good := releaseFile(t, "widget_1.tar.gz", claims.GitHub{Repository: elsewhere, RepositoryID: repo.ID, OwnerID: repo.OwnerID, Ref: "refs/tags/v1", Environment: "release"})
+	good := releaseFile(t, "widget_1.tar.gz", claims.GitHub{Repository: elsewhere, RepositoryID: repo.ID,
+		OwnerID: repo.OwnerID, Ref: "refs/tags/v1", Environment: "release"})
 	only := "\n[[scope]]\nrepositories = [\"https://github.com/acme/*\"]\nroots = [\"second\"]\n"
 	user(only).must(policy.ClassNoPolicy, "verify", "-R", "https://github.com/"+elsewhere, "--tag", "v1", good)
-	user(only+"continue = true\n").must(policy.ClassOK, "verify", "-R", "https://github.com/"+elsewhere, "--tag", "v1", good)
+	user(only+"continue = true\n").must(policy.ClassOK, "verify", "-R", "https://github.com/"+elsewhere, "--tag",
+		"v1", good)
 
 	// A root that gives no answer might know a policy, and one that knows one does not
 	// leave the scope because another knows none.
 	down := "\n[[root]]\nname = \"down\"\nurl = \"https://down.invalid\"\ninitial = \"first.root.json\"\n"
 	for _, order := range []string{`"second", "down"`, `"down", "second"`} {
-		user(down+strings.Replace(only, `"second"`, order, 1)+"threshold = 1\ncontinue = true\n").must(policy.ClassUnavailable, "verify", "-R", "https://github.com/"+elsewhere, "--tag", "v1", good)
+		user(down+strings.Replace(only,
+			`"second"`, order, 1)+"threshold = 1\ncontinue = true\n").must(policy.ClassUnavailable, "verify", "-R", "https://github.com/"+elsewhere, "--tag", "v1", good)
 	}
-	user(strings.Replace(only, `"second"`, `"second", "first"`, 1)+"threshold = 2\ncontinue = true\n").must(policy.ClassNoPolicy, "verify", "-R", "https://github.com/"+elsewhere, "--tag", "v1", good)
+	user(strings.Replace(only,
+		`"second"`, `"second", "first"`, 1)+"threshold = 2\ncontinue = true\n").must(policy.ClassNoPolicy, "verify", "-R", "https://github.com/"+elsewhere, "--tag", "v1", good)
 
 	// Nor does an answer of any age leave it.
 	away := filepath.Join(t.TempDir(), "clone")
@@ -182,5 +193,6 @@ func TestRoots(t *testing.T) {
 	late.must(policy.ClassOK, "verify", "-R", url, "--tag", "v1", at(second))
 	clone := filepath.Join(t.TempDir(), "clone")
 	git(t, ".", "clone", "-q", "--no-single-branch", stack.Forge().CloneURL(name), clone)
-	late.must(policy.ClassOK, "verify", "-R", url, "--tag", "v1", "--offline", "--git", clone, "--require", "none", at(second))
+	late.must(policy.ClassOK, "verify", "-R", url, "--tag", "v1", "--offline", "--git", clone, "--require", "none",
+		at(second))
 }

@@ -57,7 +57,8 @@ func (d *show) roots(dir string) error {
 	d.look = nil // nothing is looked up
 	k.author("The root is kept by carol.", "init", "--key", k.in("carol.pub"), "--online-key", k.in("machine.pub"))
 	k.author("It lists a key for releases,", "add", "--status", "active", "artifact.pub="+k.in("release.pub"))
-	k.author("and lets two of three people of a project list files.", "delegate", "--role", "gauge", "--paths", "gauge/*/*",
+	k.author("and lets two of three people of a project list files.", "delegate", "--role", "gauge", "--paths",
+		"gauge/*/*",
 		"--threshold", "2", "--key", k.in("dora.pub"), "--key", k.in("ed.pub"), "--key", k.in("flo.pub"))
 	k.author("They list one.", "add", "--role", "gauge", "gauge/v1.0.0/gauge.zip="+listed)
 	k.publish("dora", "flo")
@@ -87,15 +88,18 @@ func (d *show) roots(dir string) error {
 	on := func(p *person, what string, want policy.Class, args ...string) {
 		p.step(what, want, append(args, named...)...)
 	}
-	on(as("builder"), "A release is signed with the key that the root lists,", policy.ClassOK, "sign-release", "-R", url(name), "--checkout", checkout, "--key", k.in("release.pem"), keyed)
+	on(as("builder"), "A release is signed with the key that the root lists,", policy.ClassOK, "sign-release", "-R",
+		url(name), "--checkout", checkout, "--key", k.in("release.pem"), keyed)
 	on(as("user"), "and verifies: the policy names the root, not the key.", policy.ClassOK,
 		"verify", "-R", url(name), keyed)
-	on(as("user"), "The other file has no signature but the project's listing.", policy.ClassOK, "verify", "-R", url(name), "--tag", "v1.0.0", listed)
+	on(as("user"), "The other file has no signature but the project's listing.", policy.ClassOK, "verify", "-R",
+		url(name), "--tag", "v1.0.0", listed)
 	d.look = nil
 	k.author("The key is replaced.", "add", "--status", "active", "artifact.pub="+k.in("next.pub"))
 	k.publish()
 	d.look = look
-	on(as("later"), "What the old one signed counts no more, until a version says until when it did.", policy.ClassDeny, "verify", "-R", url(name), keyed)
+	on(as("later"), "What the old one signed counts no more, until a version says until when it did.",
+		policy.ClassDeny, "verify", "-R", url(name), keyed)
 	d.look = nil
 	on(as("auditor"), "Anybody can read the root's history.", policy.ClassOK, "trust", "audit", "foundation")
 	if err := d.introduced(k, as("member")); err != nil {
@@ -130,7 +134,8 @@ tuf       = { root = %[1]q, role = "gauge", path = "gauge/{tag}/{name}" }
 	if err := alice.signIn(); err != nil {
 		return "", err
 	}
-	alice.step("Alice's policy names the root, a key's place there, and the role.", policy.ClassOK, "sign", "--git", r.dir, "--yes")
+	alice.step("Alice's policy names the root, a key's place there, and the role.", policy.ClassOK, "sign", "--git",
+		r.dir, "--yes")
 	if err := r.push(); err != nil {
 		return "", err
 	}
@@ -170,6 +175,7 @@ func (d *show) packages(k *keeping, user *person, file string) error {
 	got := k.in("got.zip")
 	root := filepath.Join(own, "repository", "1.root.json")
 	user.step("Where to begin has to be said,", policy.ClassUsage, "get", mirror+"//gauge/gauge.zip", "-o", got)
-	user.step("and what is written is what the newest metadata lists.", policy.ClassOK, "get", mirror+"//gauge/gauge.zip", "--root", root, "-o", got)
+	user.step("and what is written is what the newest metadata lists.", policy.ClassOK, "get",
+		mirror+"//gauge/gauge.zip", "--root", root, "-o", got)
 	return nil
 }
