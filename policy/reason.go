@@ -460,8 +460,8 @@ var reasonTable = []info{
 		"set SIGSTORE_ID_TOKEN, or run in a CI job with `id-token: write`",
 	},
 	{
-		RegistryLogin, ClassAuth, "the registry shows the image to nobody without a login, or not with this one",
-		"log in with `docker login` or its like at that registry, with an account that may read the image",
+		RegistryLogin, ClassAuth, "the registry shows this to nobody without a login, or not with this one",
+		"log in with `docker login` or its like at that registry, with an account that may read it",
 	},
 	{
 		NoTokenPermission, ClassUsage, "the job may not have an ID token",

@@ -27,10 +27,7 @@ func (a *app) exportOCI(ctx context.Context, o *exportOptions) error {
 	p := kept(f)
 	digest, err := oci.PushPolicy(ctx, ref, a.Finder().Registry(), p)
 	if err != nil {
-		return &policy.Fault{
-			Reason: policy.ReleaseUnreachable, Text: err.Error(),
-			Hint: "run the command again: what is there already is not sent again",
-		}
+		return command.PushFault(policy.ReleaseUnreachable, err)
 	}
 	a.Out.Line("%s", ref.At(digest))
 	n := len(p.Signatures)

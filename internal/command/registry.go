@@ -11,6 +11,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/file"
+	reader "github.com/repopolicy/repopolicy/internal/oci"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -67,12 +68,20 @@ func (r *Run) Deliver(ctx context.Context, to string, files *oci.Files) error {
 	}
 	digest, err := oci.Push(ctx, ref, r.Finder().Registry(), files)
 	if err != nil {
-		return &policy.Fault{
-			Reason: policy.TrustRootMissing, Text: err.Error(),
-			Hint: "run the command again: what is there already is not sent again",
-		}
+		return PushFault(policy.TrustRootMissing, err)
 	}
 	r.Out.Line("%s", ref.At(digest))
 	r.Err.Line("%s: %d files of metadata, %d targets", to, len(files.Metadata), files.Distinct())
 	return nil
+}
+
+// PushFault is that something could not be put into a registry, and how to go on.
+func PushFault(r policy.Reason, err error) *policy.Fault {
+	f := &policy.Fault{
+		Reason: r, Text: err.Error(), Hint: "run the command again: what is there already is not sent again",
+	}
+	if reader.LoginRefused(err) {
+		f.Hint = "log in with `docker login` or its like at that registry, with an account that may write there"
+	}
+	return f
 }

@@ -6,15 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/package-url/packageurl-go"
 	"oras.land/oras-go/v2/errdef"
 	"oras.land/oras-go/v2/registry"
-	"oras.land/oras-go/v2/registry/remote/auth"
-	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/clip"
@@ -114,7 +111,7 @@ func Image(ctx context.Context, arg string, n Net) (*release.Artifact, error) {
 	}
 	if err != nil {
 		a.Err = &release.Failure{Reason: policy.ReleaseUnreachable, Detail: err.Error()}
-		if loginRefused(err) {
+		if oci.LoginRefused(err) {
 			a.Err.Reason = policy.RegistryLogin
 		}
 		return a, nil
@@ -126,23 +123,6 @@ func Image(ctx context.Context, arg string, n Net) (*release.Artifact, error) {
 	layers, err := x.evidence(d)
 	a.Attach(budget.Of(ctx), layers, err)
 	return a, nil
-}
-
-// loginRefused reports whether a registry or its token service shows an image to nobody who is not
-// logged in, or not to who is.
-func loginRefused(err error) bool {
-	var answer *errcode.ErrorResponse
-	var status *web.StatusError
-	code := 0
-	switch {
-	case errors.Is(err, auth.ErrBasicCredentialNotFound):
-		return true
-	case errors.As(err, &answer):
-		code = answer.StatusCode
-	case errors.As(err, &status) && !status.Limited:
-		code = status.Code
-	}
-	return code == http.StatusUnauthorized || code == http.StatusForbidden
 }
 
 // image is the look at one image.

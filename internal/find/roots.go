@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/airgap"
+	"github.com/repopolicy/repopolicy/internal/oci"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/tuf"
@@ -232,10 +233,14 @@ func (f *Finder) anchor(ctx context.Context, q *Query) (statement, by string, er
 // RootFault turns the error of opening a root into one with its class.
 func RootFault(err error) error {
 	var se *sigstore.Error
-	if errors.As(err, &se) {
-		return policy.Faultf(se.Reason, "%s", se)
+	if !errors.As(err, &se) {
+		return err
 	}
-	return err
+	f := policy.Faultf(se.Reason, "%s", se)
+	if oci.LoginRefused(err) {
+		f.Hint = policy.RegistryLogin.Hint()
+	}
+	return f
 }
 
 // AnyRoots returns the roots of which any may verify what belongs to no repository: the files

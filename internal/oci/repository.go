@@ -4,6 +4,7 @@ package oci
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"oras.land/oras-go/v2/registry"
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/repopolicy/repopolicy/internal/web"
 )
@@ -109,4 +111,21 @@ func fromRemote(d ocispec.Descriptor) (Descriptor, error) {
 
 func toRemote(d Descriptor) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: d.MediaType, Digest: digest.Digest(d.Digest.String()), Size: d.Size}
+}
+
+// LoginRefused reports whether an error is that a registry or its token service shows something to
+// nobody who is not logged in, or not to who is.
+func LoginRefused(err error) bool {
+	var answer *errcode.ErrorResponse
+	var status *web.StatusError
+	code := 0
+	switch {
+	case errors.Is(err, auth.ErrBasicCredentialNotFound):
+		return true
+	case errors.As(err, &answer):
+		code = answer.StatusCode
+	case errors.As(err, &status) && !status.Limited:
+		code = status.Code
+	}
+	return code == http.StatusUnauthorized || code == http.StatusForbidden
 }

@@ -116,7 +116,7 @@ var may = map[string][]string{
 	},
 	"internal/find": {
 		"internal/airgap", "internal/answers", "internal/bindings", "internal/budget", "internal/canonical", "internal/git",
-		"internal/lookup", "internal/memory", "internal/rekor", "internal/release", "internal/sigstore",
+		"internal/lookup", "internal/memory", "internal/oci", "internal/rekor", "internal/release", "internal/sigstore",
 		"internal/strictjson", "internal/trust", "internal/trust/oci", "internal/trust/tuf", "internal/web", "policy",
 		"policy/chain",
 	},
@@ -136,7 +136,7 @@ var may = map[string][]string{
 	},
 	"internal/command": {
 		"internal/airgap", "internal/answers", "internal/budget", "internal/file", "internal/find", "internal/git",
-		"internal/identity", "internal/jwt", "internal/keys", "internal/rekor", "internal/report", "internal/sigstore",
+		"internal/identity", "internal/jwt", "internal/keys", "internal/oci", "internal/rekor", "internal/report", "internal/sigstore",
 		"internal/spelling", "internal/trust", "internal/trust/oci", "internal/web", "oidc", "policy",
 		"policy/chain",
 	},
