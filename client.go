@@ -65,6 +65,10 @@ type Client struct {
 	// Progress is called with none of the artifacts of a run before they are judged, then with
 	// how many are; it may be called from several goroutines. Nil tells nobody.
 	Progress func(done, total int)
+	// Reading is called while a file is hashed or downloaded with how many of its bytes were read,
+	// and at the end with done as total; a total of 0 is not known. It may be called from several
+	// goroutines. Nil tells nobody.
+	Reading func(name string, done, total int64)
 }
 
 // Sources say how releases, registries and indexes are asked. The zero value is for

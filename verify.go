@@ -132,6 +132,9 @@ func (c *Client) Verify(ctx context.Context, p *Policy, options ...VerifyOption)
 	defer removeCarried()
 	req.targets = c.targets(ctx, p)
 	defer req.targets.Close()
+	if c.Reading != nil {
+		ctx = release.Reading(ctx, c.Reading)
+	}
 	p, acc, err := c.judgeAll(ctx, p, req, pub)
 	if err != nil {
 		return nil, err

@@ -11,7 +11,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"time"
 
 	"github.com/repopolicy/repopolicy"
 	"github.com/repopolicy/repopolicy/internal/budget"
@@ -179,24 +178,13 @@ func (d *delivery) download(ctx context.Context) error {
 	return local(err)
 }
 
-// progress returns what is told how much there is, and prints it, on a terminal once a second.
+// progress returns what is told how much there is.
 func (d *delivery) progress(size int64) (tell func(int64), done func()) {
-	if d.options.quiet {
-		return nil, func() {}
+	d.Quiet = d.options.quiet
+	if !d.options.quiet {
+		d.Err.Line("getting %s: %d bytes", d.address, size)
 	}
-	d.Err.Line("getting %s: %d bytes", d.address, size)
-	last := time.Now()
-	shown := false
-	return func(have int64) {
-			if now := time.Now(); d.Terminal && now.Sub(last) >= time.Second {
-				last, shown = now, true
-				d.Err.Status("%d of %d MiB", have>>20, size>>20)
-			}
-		}, func() {
-			if shown {
-				d.Err.Status("")
-			}
-		}
+	return func(have int64) { d.Meter().Tell("getting "+d.name, command.Bytes, have, size) }, d.Meter().Stop
 }
 
 // judge judges the content by the policy. A verdict that allows it is printed by say, when it has its name.
@@ -217,7 +205,7 @@ func (d *delivery) judge(ctx context.Context) (say func() error, err error) {
 	}
 	q := d.question
 	progress, stop := d.app.progress(q.options, func(n int) { d.criteria(q.summary(d.policy), n) })
-	q.client.Progress = progress
+	q.client.Progress, q.client.Reading = progress, d.app.reading
 	v, err := q.client.Verify(find.On(ctx, d.Machine()), d.policy, q.judged...)
 	stop()
 	if err != nil {

@@ -135,6 +135,7 @@ func (l *lookBack) former(ctx context.Context, name policy.Locator) {
 
 // judge judges the releases, the newest first.
 func (l *lookBack) judge(ctx context.Context) {
+	const what = "judging past releases"
 	c, err := l.client(&verifyOptions{Lookup: l.o.Lookup, quiet: true})
 	var p *repopolicy.Policy
 	if err == nil {
@@ -145,12 +146,10 @@ func (l *lookBack) judge(ctx context.Context) {
 	if err == nil {
 		l.rules = p.Document().Content().Rules
 	}
-	for _, listed := range l.list {
+	for i, listed := range l.list {
 		at := fetch.Address{Repository: l.project.Repository, Tag: listed.Tag}
 		r := released{at: at, page: at.Page(l.forge)}
-		if l.Terminal {
-			l.Err.Status("judging %s, %d of %d", listed.Tag, len(l.judged)+1, len(l.list))
-		}
+		l.Meter().Tell(what, command.Releases, int64(i), int64(len(l.list)))
 		if err != nil {
 			r.fail(err)
 		} else {
@@ -159,9 +158,7 @@ func (l *lookBack) judge(ctx context.Context) {
 		l.judged = append(l.judged, r)
 		l.learn(ctx, r, listed.Author)
 	}
-	if l.Terminal {
-		l.Err.Status("")
-	}
+	l.Meter().Done(what)
 }
 
 // one judges one release, its files and what its rules release elsewhere, unless the time is up.

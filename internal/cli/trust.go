@@ -102,7 +102,8 @@ func (a *app) trustShow(ctx context.Context, o *trustOptions, names []string, fr
 			if f == nil || !all {
 				return err
 			}
-			a.Out.Line("%s\n  not usable  %s", name, f.Text)
+			a.Out.Line("%s", name)
+			a.Out.Line("  not usable  %s", f.Text)
 			class = policy.Worst(class, f.Reason.Class())
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -211,7 +210,7 @@ func (a *app) judge(
 	}
 	progress, stop := a.progress(q.options, func(n int) { a.criteria(q.summary(p), n) })
 	defer stop()
-	q.client.Progress = progress
+	q.client.Progress, q.client.Reading = progress, a.reading
 	return q.client.Verify(ctx, p, options...)
 }
 
@@ -313,55 +312,28 @@ func (a *app) criteria(s *report.Summary, n int) {
 const shortRun = 8
 
 // progress returns what is told how far a run is: begin is called with the number of artifacts
-// before the first is judged, and on a terminal a long run is shown. Stop ends it.
+// before the first is judged. Stop ends it.
 func (a *app) progress(o *verifyOptions, begin func(total int)) (tell func(done, total int), stop func()) {
-	talks := !o.quiet && !o.format.Document()
-	var n, of atomic.Int64
+	const what = "judging"
 	var once sync.Once
-	quit, gone := make(chan struct{}), make(chan struct{})
-	show := func(total int) {
-		if total > shortRun {
-			command.LongRun()
-		}
-		if talks {
-			begin(total)
-		}
-		if !a.Terminal || o.quiet || total < 2 {
-			close(gone)
-			return
-		}
-		go func() {
-			defer close(gone)
-			a.show(&n, &of, quit)
-		}()
-	}
+	a.Quiet = o.quiet
 	tell = func(done, total int) {
-		n.Store(int64(done))
-		of.Store(int64(total))
-		once.Do(func() { show(total) })
+		once.Do(func() {
+			if total > shortRun {
+				command.LongRun()
+			}
+			if !o.quiet && !o.format.Document() {
+				begin(total)
+			}
+		})
+		if total > 1 {
+			a.Meter().Tell(what, command.Artifacts, int64(done), int64(total))
+		}
 	}
-	return tell, func() {
-		close(quit)
-		once.Do(func() { close(gone) })
-		<-gone
-	}
+	return tell, a.Meter().Stop
 }
 
-// show prints once a second how far a run is, until it is told to quit.
-func (a *app) show(n, of *atomic.Int64, quit chan struct{}) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	shown := false
-	for {
-		select {
-		case <-tick.C:
-			shown = true
-			a.Err.Status("judged %d of %d", n.Load(), of.Load())
-		case <-quit:
-			if shown {
-				a.Err.Status("")
-			}
-			return
-		}
-	}
+// reading tells how far the content of an artifact was read.
+func (a *app) reading(name string, done, total int64) {
+	a.Meter().Tell("reading "+name, command.Bytes, done, total)
 }

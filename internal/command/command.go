@@ -13,6 +13,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,6 +22,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/trust"
+	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -83,8 +85,12 @@ func (d Decided) Error() string { return d.Class.String() }
 // Run is one run of a program.
 type Run struct {
 	Env
-	Out *report.Printer // data
-	Err *report.Printer // talk
+	Out   *report.Printer // data
+	Err   *report.Printer // talk
+	Quiet bool            // nobody is told how far the run is
+
+	metered sync.Once
+	meter   *Meter
 
 	ctx   context.Context // of the run, once it began
 	stops []func()        // in the end
@@ -136,7 +142,9 @@ func (r *Run) exit(code int) {
 func (r *Run) run(ctx context.Context, root *cobra.Command, args []string) int {
 	root.SetArgs(args)
 	class := policy.ClassOK
-	if err := root.ExecuteContext(ctx); err != nil {
+	err := root.ExecuteContext(ctx)
+	r.meter.Stop()
+	if err != nil {
 		if f := stopped(r.ctx); f != nil && !errors.As(err, new(Decided)) {
 			if where := err.Error(); where != f.Text { // what failed failed for this
 				f.More = []string{where}
@@ -163,8 +171,12 @@ func (r *Run) Report(err error) policy.Class {
 		return d.Class
 	}
 	f := FaultOf(err)
-	r.Err.Line("error: %s", f.Text)
-	for _, line := range f.More {
+	text, more := f.Text, f.More
+	if missing, doing, ok := web.NoNetwork(text); ok {
+		text, more = missing, append([]string{doing}, more...)
+	}
+	r.Err.Line("error: %s", text)
+	for _, line := range more {
 		r.Err.Line("  %s", line)
 	}
 	if f.Hint == "" {

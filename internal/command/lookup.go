@@ -35,14 +35,11 @@ func (r *Run) Machine() find.Machine {
 
 // Finder returns what finds policies on this machine.
 func (r *Run) Finder() *find.Finder {
-	f := &find.Finder{
+	return &find.Finder{
 		Machine: r.Machine(), Now: r.Now, Transport: r.Transport, Agent: UserAgent(),
-		Say: func(line string) { r.Err.Line("%s", line) },
+		Say:      func(line string) { r.Err.Line("%s", line) },
+		Progress: func(log string, done, total int64) { r.Meter().Tell("reading "+log, Entries, done, total) },
 	}
-	if r.Terminal {
-		f.Progress = func(log string, done, total int64) { r.Err.Status("reading %s: %d of %d", log, done, total) }
-	}
-	return f
 }
 
 // Roots are the flags that say what is trusted.

@@ -98,7 +98,7 @@ func (c *content) readFile(ctx context.Context, path string, algs []string) erro
 	if !slices.Contains(algs, "sha256") {
 		algs = append(algs, "sha256")
 	}
-	digests, size, err := digestOf(ctxReader{ctx, f}, algs)
+	digests, size, err := digestOf(watched(ctx, f, path, before.Size()), algs)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,11 @@ func (c *content) readPlace(ctx context.Context, p Place, name string) error {
 	if err != nil {
 		return failure(err, policy.ReleaseUnreachable)
 	}
-	digests, size, err := digestOf(ctxReader{ctx, r}, allHashes)
+	var length int64 // unless it is said, it is not known
+	if d, ok := r.(interface{ Length() int64 }); ok {
+		length = d.Length()
+	}
+	digests, size, err := digestOf(watched(ctx, r, name, length), allHashes)
 	if e := r.Close(); err == nil {
 		err = e
 	}
@@ -185,6 +189,47 @@ func (r ctxReader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return r.r.Read(p)
+}
+
+// readingKey is where a context has who is told how far content was read.
+type readingKey struct{}
+
+// Reading lets somebody be told how far the content of artifacts was read: how many bytes of how
+// many, 0 if that is not known, and in the end as many of as many.
+func Reading(ctx context.Context, tell func(name string, done, total int64)) context.Context {
+	return context.WithValue(ctx, readingKey{}, tell)
+}
+
+// watched returns a reader of content that ends when its context does, and tells how far it is.
+func watched(ctx context.Context, r io.Reader, name string, total int64) io.Reader {
+	tell, _ := ctx.Value(readingKey{}).(func(string, int64, int64))
+	if tell == nil {
+		return ctxReader{ctx, r}
+	}
+	return &tellingReader{ctxReader{ctx, r}, func(done, of int64) { tell(name, done, of) }, total, 0, 0}
+}
+
+// tellEvery is after how many bytes of content somebody is told again.
+const tellEvery = 4 << 20
+
+// tellingReader tells how far it is.
+type tellingReader struct {
+	ctxReader
+	tell              func(done, total int64)
+	total, done, told int64
+}
+
+func (r *tellingReader) Read(p []byte) (int, error) {
+	n, err := r.ctxReader.Read(p)
+	r.done += int64(n)
+	switch {
+	case err != nil && r.told > 0:
+		r.tell(r.done, r.done)
+	case err == nil && r.done-r.told >= tellEvery:
+		r.told = r.done
+		r.tell(r.done, r.total)
+	}
+	return n, err
 }
 
 // buffers are what artifacts are read through.

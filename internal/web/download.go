@@ -72,6 +72,9 @@ type Download struct {
 	rate  rate
 }
 
+// Length returns the size of the content; 0 if the service does not declare it.
+func (d *Download) Length() int64 { return max(0, d.Size) }
+
 // rate is how much arrived in the last steps of time.
 type rate struct {
 	step  time.Time // the last one began

@@ -35,7 +35,7 @@ func Gate(transport http.RoundTripper, agent string, hosts ...string) *http.Clie
 
 func fenced(transport http.RoundTripper, agent string, hosts []string, write bool) *http.Client {
 	if transport == nil {
-		transport = defaultTransport()
+		transport = Default()
 	}
 	f := &fence{next: transport, agent: agent, hosts: hosts, write: write, most: maxFenced}
 	return &http.Client{

@@ -39,7 +39,7 @@ func (o *OneOrigin) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	next := o.Next
 	if next == nil {
-		next = http.DefaultTransport
+		next = shared()
 	}
 	resp, err := next.RoundTrip(sent)
 	if err != nil {

@@ -39,7 +39,7 @@ var tokenServices = map[string][]string{
 // nowhere else. A bearer token is none.
 func Logins(next http.RoundTripper, registry string) http.RoundTripper {
 	if next == nil {
-		next = defaultTransport()
+		next = Default()
 	}
 	return &logins{next, append([]string{registry}, tokenServices[registry]...)}
 }

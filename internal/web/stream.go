@@ -24,7 +24,7 @@ const (
 // read has one, and all of them have the rate of a [Download].
 func Stream(transport http.RoundTripper, agent string, hosts ...string) *http.Client {
 	if transport == nil {
-		transport = defaultTransport()
+		transport = Default()
 	}
 	c := fenced(&streaming{transport}, agent, hosts, true)
 	c.Timeout = 0

@@ -97,7 +97,7 @@ func New(base string, transport http.RoundTripper, agent string) (*Client, error
 		return nil, fmt.Errorf("%q is not the URL of a service", redact(base))
 	}
 	if transport == nil {
-		transport = defaultTransport()
+		transport = Default()
 	}
 	return &Client{base: u, agent: agent, spent: &spent{}, http: &http.Client{
 		Transport: transport, Timeout: requestTimeout,
@@ -107,14 +107,6 @@ func New(base string, transport http.RoundTripper, agent string) (*Client, error
 
 // sentOn refuses to follow a redirect, and remembers where it leads.
 func sentOn(req *http.Request, _ []*http.Request) error { return &RedirectError{To: req.URL} }
-
-func defaultTransport() http.RoundTripper {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.DisableCompression = true
-	t.ResponseHeaderTimeout = requestTimeout
-	t.MaxResponseHeaderBytes = maxHeader
-	return t
-}
 
 func redact(s string) string {
 	if u, err := url.Parse(s); err == nil {
@@ -357,7 +349,7 @@ func GetMetadata(
 // alone; one that is not the standard library's is left as it is.
 func direct(transport http.RoundTripper) http.RoundTripper {
 	if transport == nil {
-		transport = defaultTransport()
+		transport = Default()
 	}
 	t, ok := transport.(*http.Transport)
 	if !ok {
