@@ -20,17 +20,36 @@ lines() {
 # none INPUT VALUE refuses an input that the command does not have.
 none() { [ -z "$2" ] || refuse "the input $1 does not go with this command"; }
 
+# only_verify refuses the inputs that only verify has.
+only_verify() {
+  none policy "$POLICY"
+  none cooldown "$COOLDOWN"
+  none download "$DOWNLOAD"
+  none github-token "$GITHUB_TOKEN"
+}
+# judges says whose policy judges: of a release's URL the program knows it.
+judges() {
+  local urls=''
+  if [ "$COMMAND" = verify ] && [ -z "$REPOSITORY" ]; then
+    [ -z "$POLICY" ] || return 0
+    case $ARTIFACTS in *://*) urls=yes ;; esac
+  fi
+  [ -n "$urls" ] || option repo "${REPOSITORY:-$GITHUB_SERVER_URL/$GITHUB_REPOSITORY}"
+}
+
 lines trusted-root "$TRUSTED_ROOT"
 case $COMMAND in
   authorize | sign-release)
-    option repo "$REPOSITORY"
+    judges
     option require "$REQUIRE"
+    option max-age "$MAX_AGE"
     option directory "$DIRECTORY"
     option checkout "$CHECKOUT"
     option tag "$TAG"
     none lock "$LOCK"
     none output "$OUTPUT"
     none bundles "$BUNDLES"
+    only_verify
     if [ "$COMMAND" = authorize ]; then
       option stage "$STAGE"
       none signing-config "$SIGNING_CONFIG"
@@ -40,12 +59,17 @@ case $COMMAND in
     fi
     ;;
   verify)
-    option repo "$REPOSITORY"
+    judges
     option require "$REQUIRE"
+    option max-age "$MAX_AGE"
     option directory "$DIRECTORY"
     option tag "$TAG"
     option lock "$LOCK"
     lines bundle "$BUNDLES"
+    option policy "$POLICY"
+    option cooldown "$COOLDOWN"
+    option download "$DOWNLOAD"
+    [ -z "$GITHUB_TOKEN" ] || args+=(--github-token)
     none stage "$STAGE"
     none git "$CHECKOUT"
     none output "$OUTPUT"
@@ -63,6 +87,8 @@ case $COMMAND in
     none lock "$LOCK"
     none require "$REQUIRE"
     none directory "$DIRECTORY"
+    none max-age "$MAX_AGE"
+    only_verify
     ;;
   *) refuse 'the input command is authorize, sign-release, bind or verify' ;;
 esac

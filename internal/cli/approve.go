@@ -75,9 +75,6 @@ publish look for it there. It cannot be taken back but by [[yanked]] in the poli
 }
 
 func (a *app) approve(ctx context.Context, o *approveOptions, args []string) error {
-	if !o.Lookup.Repo.Given {
-		return &policy.Fault{Reason: policy.Usage, Text: "in which repository?", Hint: "name it with --repo"}
-	}
 	if o.tag.Given && !spelling.ValidTag(o.tag.Value) {
 		return &policy.Fault{
 			Reason: policy.Usage, Text: "--tag: " + o.tag.Value + " cannot be a tag",
@@ -90,6 +87,12 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 	artifacts, err := filesOf(args)
 	if err != nil {
 		return err
+	}
+	if !o.Lookup.Repo.Given {
+		if o.Lookup.Repo.Value, err = a.cloned(ctx, "."); err != nil {
+			return err
+		}
+		o.Lookup.Repo.Given = true
 	}
 	if !o.Lookup.MaxAge.Given {
 		o.Lookup.MaxAge.Value, o.Lookup.MaxAge.Given = authorizeMaxAge, true

@@ -155,6 +155,9 @@ func (a *app) authorization(
 ) (*gate.Authorization, error) {
 	if !o.Repo.Given {
 		repo, err := gate.RepositoryOf(t)
+		if err == nil && repo == "" {
+			repo, err = a.cloned(ctx, cmp.Or(o.checkout.Value, "."))
+		}
 		if err != nil {
 			return nil, err
 		}

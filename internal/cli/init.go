@@ -483,14 +483,10 @@ func (r *initRun) locate(repo *git.Repository) (address, source string, err erro
 // remote returns the address of the repository, or what to ask where that would be a guess. For
 // a policy that is there it says itself what it is about.
 func (r *initRun) remote(repo *git.Repository) (string, error) {
-	remotes, err := repo.Remotes()
+	address, question, answer, err := remoteOf(repo)
 	if err != nil {
-		return "", find.GitFault(err)
+		return "", err
 	}
-	for name, address := range remotes {
-		remotes[name] = withoutUser(address)
-	}
-	address, question, answer := propose.Remote(remotes)
 	if question != "" && r.policy == nil {
 		return "", &policy.Fault{
 			Reason: policy.Usage, Text: question, Hint: strings.TrimSpace("name it with --repository " + answer),

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -319,6 +320,13 @@ func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error
 				return raw, err
 			}},
 		}, nil
+	}
+	if at := &o.authorizeOptions.Repo; !at.Given {
+		var err error
+		if at.Value, err = a.cloned(ctx, cmp.Or(o.checkout.Value, ".")); err != nil {
+			return nil, err
+		}
+		at.Given = true
 	}
 	repo, err := policy.NormalizeLocator(o.authorizeOptions.Repo.Value)
 	if err != nil {

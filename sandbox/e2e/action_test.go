@@ -35,7 +35,7 @@ func pushAction(t testing.TB, name string) string {
 
 // consume is a workflow that asks before it installs. Its inputs come from whoever
 // starts it, and its outputs are those of the action.
-const consume = `on: {workflow_dispatch: {inputs: {command: {type: string}, artifacts: {type: string}, tag: {type: string}, repository: {type: string}, lock: {type: string}, stage: {type: string}, output: {type: string}, require: {type: string}}}}
+const consume = `on: {workflow_dispatch: {inputs: {command: {type: string}, artifacts: {type: string}, tag: {type: string}, repository: {type: string}, lock: {type: string}, stage: {type: string}, output: {type: string}, require: {type: string}, policy: {type: string}, cooldown: {type: string}, download: {type: string}, token: {type: string}, age: {type: string}}}}
 permissions: {}
 jobs:
   ask:
@@ -54,13 +54,18 @@ jobs:
         uses: ACTION
         with:
           command: ${{ inputs.command || 'verify' }}
-          repository: ${{ inputs.repository || github.repository }}
+          repository: ${{ inputs.repository }}
           artifacts: ${{ inputs.artifacts }}
           tag: ${{ inputs.tag }}
           lock: ${{ inputs.lock }}
           stage: ${{ inputs.stage }}
           output: ${{ inputs.output }}
           require: ${{ inputs.require }}
+          policy: ${{ inputs.policy }}
+          cooldown: ${{ inputs.cooldown }}
+          download: ${{ inputs.download }}
+          github-token: ${{ inputs.token }}
+          max-age: ${{ inputs.age }}
       - id: read
         if: always()
         run: |
@@ -86,7 +91,8 @@ func TestAction(t *testing.T) {
 	ask := func(inputs map[string]string) map[string]string {
 		t.Helper()
 		a.out.Reset()
-		ended := a.fire(forge.Event{Name: "workflow_dispatch", Ref: "refs/heads/main", Workflow: ".github/workflows/consume.yml", Inputs: inputs})
+		ended := a.fire(forge.Event{Name: "workflow_dispatch", Ref: "refs/heads/main",
+			Workflow: ".github/workflows/consume.yml", Inputs: inputs})
 		out := a.outputs["ask"]
 		out["ended"] = strings.Join(ended, ", ")
 		return out
@@ -101,12 +107,14 @@ func TestAction(t *testing.T) {
 	}
 	expect(map[string]string{"artifacts": file}, "NO_POLICY", "", "failure") // not bound yet
 
-	if d := cmp.Diff([]string{"quorum success", "dispatch success", "bind success", "publish success"}, a.trigger("push", "")); d != "" {
+	if d := cmp.Diff([]string{"quorum success", "dispatch success", "bind success", "publish success"},
+		a.trigger("push", "")); d != "" {
 		t.Fatalf("%s\n%s", d, a.out.String())
 	}
 	r, err := stack.Forge().Find(name)
 	check(t, err)
-	p.write(file+".sigstore.json", string(signBlob(t, []byte(file), claims.GitHub{Repository: name, RepositoryID: r.ID, OwnerID: r.OwnerID, Ref: "refs/tags/v1.2.3", Environment: "release"})))
+	p.write(file+".sigstore.json", string(signBlob(t, []byte(file), claims.GitHub{Repository: name,
+		RepositoryID: r.ID, OwnerID: r.OwnerID, Ref: "refs/tags/v1.2.3", Environment: "release"})))
 	p.push()
 	got := expect(map[string]string{"artifacts": "\n" + file + "\r\n\n", "tag": "v1.2.3"}, "OK", "", "success")
 	if got["version"] != "1" || !strings.HasPrefix(got["digest"], "sha256:") || got["report"] != `"verdict": "OK"` {
@@ -132,10 +140,32 @@ func TestAction(t *testing.T) {
 	expect(map[string]string{"command": "bind"}, "OK", "", "success") // bound already
 	expect(map[string]string{"artifacts": file, "repository": "acme/nothing-here"}, "UNAVAILABLE", "", "failure")
 
+	// What the guides recommend, and a release's URL alone.
+	check(t, stack.Forge().Release(name, "v1.2.3", map[string]string{file: file,
+		file + ".sigstore.json": string(contentOf(t, filepath.Join(p.dir, file+".sigstore.json")))}))
+	url := "https://github.com/" + name + "/releases/tag/v1.2.3"
+	expect(map[string]string{"artifacts": url, "download": "new", "token": forge.ReadToken, "age": "24h"}, "OK", "",
+		"success")
+	expect(map[string]string{"artifacts": file, "cooldown": "72h"}, "DENY", "", "failure")
+	expect(map[string]string{"artifacts": file, "tag": "v1.2.3", "policy": ".repopolicy/policy.toml"}, "OK", "",
+		"success")
+	expect(map[string]string{"artifacts": file, "policy": ".repopolicy/policy.toml", "repository": name}, "USAGE",
+		"", "failure")
+	expect(map[string]string{"artifacts": url, "repository": "acme/another"}, "USAGE", "", "failure")
+	for _, input := range []string{"policy", "cooldown", "download", "token", "age"} {
+		expect(map[string]string{"command": "bind", input: "x"}, "USAGE", "", "failure")
+		if input != "age" {
+			expect(map[string]string{"command": "authorize", "artifacts": file, input: "x"}, "USAGE", "", "failure")
+		}
+	}
+
 	// Names that would be commands, options or outputs.
 	for _, inputs := range []map[string]string{
-		{"artifacts": hostile}, {"artifacts": "--policy=x\n--trusted-root=y"}, {"artifacts": file, "tag": hostile}, {"artifacts": file, "repository": hostile},
-		{"artifacts": file, "lock": hostile}, {"artifacts": file, "require": hostile}, {"artifacts": file, "tag": "--help"}, {"command": hostile},
+		{"artifacts": hostile}, {"artifacts": "--policy=x\n--trusted-root=y"}, {"artifacts": file, "tag": hostile},
+		{"artifacts": file, "repository": hostile},
+		{"artifacts": file, "lock": hostile}, {"artifacts": file, "require": hostile}, {"artifacts": file,
+			"tag": "--help"}, {"command": hostile},
+		{"artifacts": file, "policy": hostile}, {"artifacts": file, "cooldown": hostile}, {"artifacts": file, "age": hostile}, {"artifacts": hostile + "://"},
 		{"artifacts": "%0Aauthorized=true%0A::warning::x"}, {"artifacts": "::stop-commands::x"},
 	} {
 		got := ask(inputs)
@@ -143,12 +173,15 @@ func TestAction(t *testing.T) {
 			t.Errorf("%q: %+v\n%s", inputs, got, a.out.String())
 		}
 		for _, key := range keysOf(got["all"]) {
-			if !map[string]bool{"authorized": true, "verdict": true, "policy-version": true, "policy-digest": true, "report-path": true}[key] {
+			if !map[string]bool{"authorized": true, "verdict": true, "policy-version": true, "policy-digest": true,
+				"report-path": true}[key] {
 				t.Errorf("%q: output %q", inputs, key)
 			}
 		}
 		for line := range strings.Lines(a.out.String()) {
-			if command, ok := strings.CutPrefix(line, "::"); ok && !strings.HasPrefix(command, "error title=repopolicy") && !strings.HasPrefix(command, "notice title=repopolicy") && !strings.HasPrefix(command, "warning title=repopolicy") {
+			if command, ok := strings.CutPrefix(line, "::"); ok && !strings.HasPrefix(command,
+				"error title=repopolicy") && !strings.HasPrefix(command,
+				"notice title=repopolicy") && !strings.HasPrefix(command, "warning title=repopolicy") {
 				t.Errorf("%q: command %q", inputs, line)
 			}
 		}
@@ -185,7 +218,8 @@ func TestInstall(t *testing.T) {
 		output := filepath.Join(dir, "output")
 		check(t, os.WriteFile(output, nil, 0o600))
 		cmd := exec.CommandContext(t.Context(), "bash", filepath.Join(dir, "action/install.sh"))
-		cmd.Env = append(os.Environ(), "PATH="+path+string(os.PathListSeparator)+os.Getenv("PATH"), "GITHUB_OUTPUT="+output, "RUNNER_TEMP="+t.TempDir(), "ARCHIVE="+archive, "WHERE="+dir)
+		cmd.Env = append(os.Environ(), "PATH="+path+string(os.PathListSeparator)+os.Getenv("PATH"),
+			"GITHUB_OUTPUT="+output, "RUNNER_TEMP="+t.TempDir(), "ARCHIVE="+archive, "WHERE="+dir)
 		log, failed := cmd.CombinedOutput()
 		out, err := os.ReadFile(output)
 		check(t, err)
@@ -200,15 +234,19 @@ case "$*" in *"--proto =https"*) ;; *) exit 1 ;; esac
 while [ "$1" != --output ]; do shift; done
 cp "$ARCHIVE" "$2"
 `), 0o700))
-	check(t, os.WriteFile(filepath.Join(path, "uname"), []byte("#!/bin/sh\n[ \"$1\" = -s ] && echo Linux || echo x86_64\n"), 0o700))
-	if out, err := exec.CommandContext(t.Context(), "tar", "-czf", archive, "-C", bin, "repopolicy").CombinedOutput(); err != nil {
+	check(t, os.WriteFile(filepath.Join(path, "uname"),
+		[]byte("#!/bin/sh\n[ \"$1\" = -s ] && echo Linux || echo x86_64\n"), 0o700))
+	if out, err := exec.CommandContext(t.Context(), "tar", "-czf", archive, "-C", bin,
+		"repopolicy").CombinedOutput(); err != nil {
 		t.Fatal(err, string(out))
 	}
 	out, err := exec.CommandContext(t.Context(), "sha256sum", archive).Output()
 	check(t, err)
 	digest, _, _ := strings.Cut(string(out), " ")
 
-	program, log, err := run("# comment\n"+digest+"  repopolicy_1.2.3_linux_amd64.tar.gz v1.2.3\n"+strings.Repeat("0", 64)+"  repopolicy_1.2.3_linux_arm64.tar.gz v1.2.3\n", path)
+	program, log,
+		err := run("# comment\n"+digest+"  repopolicy_1.2.3_linux_amd64.tar.gz v1.2.3\n"+strings.Repeat("0",
+		64)+"  repopolicy_1.2.3_linux_arm64.tar.gz v1.2.3\n", path)
 	check(t, err)
 	if said, err := exec.CommandContext(t.Context(), program).Output(); err != nil || string(said) != "released\n" {
 		t.Errorf("%q, %v\n%s", said, err, log)
@@ -217,7 +255,8 @@ cp "$ARCHIVE" "$2"
 	if err == nil || program != "" || !strings.Contains(log, "is not the file that this action was made for") {
 		t.Errorf("%q, %v\n%s", program, err, log)
 	}
-	if program, log, err = run(digest+"  repopolicy_1.2.4_linux_amd64.tar.gz v1.2.4\n", path); err == nil || program != "" {
+	if program, log, err = run(digest+"  repopolicy_1.2.4_linux_amd64.tar.gz v1.2.4\n",
+		path); err == nil || program != "" {
 		t.Errorf("%q, %v\n%s", program, err, log)
 	}
 	// Nothing for this platform: it builds, and there is nothing to build here.
@@ -236,7 +275,8 @@ cp "$ARCHIVE" "$2"
 	check(t, err)
 	program, _ = strings.CutPrefix(strings.TrimSpace(string(line)), "program=")
 	said, err := exec.CommandContext(t.Context(), program, "version").Output()
-	if err != nil || !strings.HasPrefix(string(said), "repopolicy ") || !strings.Contains(string(said), "policy format "+spelling.Format) {
+	if err != nil || !strings.HasPrefix(string(said), "repopolicy ") || !strings.Contains(string(said),
+		"policy format "+spelling.Format) {
 		t.Errorf("%q, %v", said, err)
 	}
 }
