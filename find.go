@@ -252,7 +252,7 @@ func (c *Client) usable(ctx context.Context, f *found, q *find.Query) (err error
 	if f.Found, err = c.finder(ctx).Find(ctx, q); err != nil {
 		return err
 	}
-	c.say(f.Warnings()...)
+	c.say(f.Warnings(c.now())...)
 	return f.Usable(c.now())
 }
 

@@ -43,7 +43,7 @@ type initOptions struct {
 	keyTarget, keyURL                                       command.Once
 	published                                               publishedOptions // of which two are flags
 	tags, artifacts                                         []string
-	noSign                                                  bool
+	noSign, noIssue                                         bool
 }
 
 func (a *app) initCommand() *cobra.Command {
@@ -114,6 +114,7 @@ reads them first and prints commands for what is missing, which only add and rep
 	f.StringArrayVar(&o.tags, "tags", nil, "`PATTERN` of the tags of releases, or semver; may be repeated")
 	f.StringArrayVar(&o.artifacts, "artifacts", nil, "`PATTERN` of the names of what is released; may be repeated")
 	f.BoolVar(&o.noSign, "no-sign", false, "do not sign")
+	f.BoolVar(&o.noIssue, "no-expiry-issue", false, "leave out the job that opens an issue before the policy expires")
 	f.BoolVar(&o.Offline, "offline", false, "do not use the network: no release is judged, and nobody can sign in")
 	f.BoolVar(&o.published.token, "github-token", false,
 		"look at the last releases and the settings of github.com with the token in GITHUB_TOKEN; nobody else sees it")

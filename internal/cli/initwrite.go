@@ -120,7 +120,7 @@ func (r *initRun) binding() ([]textFile, error) {
 		return nil, err
 	}
 	if host == "github.com" {
-		text, err := binding.GitHub(r.project.Repository, r.branch, program, r.o.publish)
+		text, err := binding.GitHub(r.project.Repository, r.branch, program, r.o.publish, !r.o.noIssue)
 		return []textFile{{binding.Workflow, text}}, err
 	}
 	config, err := r.tree.Read(binding.GitLabConfig, maxSuggestion)

@@ -344,7 +344,7 @@ func parseDescriptor(flag, path string, data []byte, err error) (*answers.Descri
 
 // Warn prints what is not part of the verdict but should be known.
 func (r *Run) Warn(f *find.Found) {
-	for _, line := range f.Warnings() {
+	for _, line := range f.Warnings(r.Now()) {
 		r.Err.Line("%s", line)
 	}
 }

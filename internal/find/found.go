@@ -209,8 +209,14 @@ func AlarmText(a chain.Alarm) string {
 	return text
 }
 
-// Warnings returns what is not part of the verdict but should be known, a line each.
-func (f *Found) Warnings() (out []string) {
+// Warnings returns what is not part of the verdict but should be known at a moment, a line each.
+func (f *Found) Warnings(now time.Time) (out []string) {
+	if c := f.Trusted().Content(); c != nil {
+		if days, soon := c.ExpiresSoon(now); soon && now.Before(c.Expires) {
+			out = append(out, fmt.Sprintf("note: the policy expires on %s, in %d days; what is signed after that is denied, "+
+				"until its maintainers renew it (repopolicy renew)", c.Expires.UTC().Format(time.DateOnly), days))
+		}
+	}
 	for _, n := range f.Root.Notes {
 		out = append(out, "note: "+n)
 	}

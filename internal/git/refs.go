@@ -82,6 +82,19 @@ func (r *Repository) Head() (ID, error) {
 	return id, nil
 }
 
+// Branch returns the branch that is checked out, such as "main"; "" for a commit.
+func (r *Repository) Branch() (string, error) {
+	data, err := r.worktree("HEAD")
+	if err != nil {
+		return "", err
+	}
+	name, ok := strings.CutPrefix(strings.TrimSuffix(string(data), "\n"), "ref: refs/heads/")
+	if !ok {
+		return "", nil
+	}
+	return name, nil
+}
+
 func missing(err error) bool { return errors.Is(err, os.ErrNotExist) }
 
 func (r *Repository) isDir(name string) bool {

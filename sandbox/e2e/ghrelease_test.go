@@ -49,6 +49,9 @@ func runGH(args []string) error {
 		}
 		return os.WriteFile(os.Getenv("E2E_DISPATCHED"), []byte(args[3]), 0o600)
 	}
+	if len(args) > 1 && args[0] == "issue" {
+		return ghIssue(args[1:])
+	}
 	if len(args) < 3 || args[0] != "release" {
 		return fmt.Errorf("unexpected %q", args)
 	}

@@ -232,9 +232,8 @@ func TestJourney(t *testing.T) {
 		t.Error(out)
 	}
 	p.push()
-	if out := maintainer.must(policy.ClassOK, "status", "--git", p.dir); !strings.Contains(out, "signed by   alice") {
-		t.Error(out)
-	}
+	maintainer.says(policy.ClassOK, []string{"status", "--git", p.dir}, "signed by   alice", "git fetch origin, or")
+	maintainer.says(policy.ClassOK, []string{"status", "--git", p.dir, "--fetch"}, "signed by   alice", "see its run")
 	stranger.must(policy.ClassNoPolicy, "show", "-R", url)
 	check(t, p.dispatch("repository_dispatch"))
 	check(t, p.dispatch("repository_dispatch")) // again: nothing to do

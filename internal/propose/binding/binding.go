@@ -32,6 +32,8 @@ const (
 var (
 	//go:embed repopolicy.yml
 	bindTemplate string
+	//go:embed expiry.yml
+	expiryJob string
 	//go:embed gitlab.yml
 	gitlabTemplate string
 )
@@ -39,9 +41,14 @@ var (
 // GitHub returns the text of [Workflow] for a repository on GitHub with
 // that default branch. Program is the Go package of this program with its
 // version; both must be of characters that mean nothing in YAML or in a filter
-// of branches. The name of a private repository becomes public.
-func GitHub(repo policy.Locator, branch, program string, private bool) (string, error) {
-	return fill(bindTemplate, repo, private, "<BRANCH>", branch, "<PROGRAM>", program)
+// of branches. The name of a private repository becomes public. With issue, a job opens one before
+// the policy expires.
+func GitHub(repo policy.Locator, branch, program string, private, issue bool) (string, error) {
+	text := bindTemplate
+	if issue {
+		text += expiryJob
+	}
+	return fill(text, repo, private, "<BRANCH>", branch, "<PROGRAM>", program)
 }
 
 // GitLab returns the text of [GitLabBind] for a project on GitLab, like [GitHub]. Its jobs are

@@ -17,22 +17,22 @@ var widget, _ = policy.ParseLocator("https://github.com/acme/widget")
 
 // TestWorkflow: what is filled in is plain, and anything else is refused.
 func TestWorkflow(t *testing.T) {
-	text, err := GitHub(widget, "main", spelling.Name+"/cmd/repopolicy@v1.2.3", false)
+	text, err := GitHub(widget, "main", spelling.Name+"/cmd/repopolicy@v1.2.3", false, true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if strings.ContainsAny(text, "<>") || strings.Contains(text, "publish-name") {
 		t.Error(text)
 	}
-	private, err := GitHub(widget, "main", "p@v1", true)
+	private, err := GitHub(widget, "main", "p@v1", true, false)
 	if err != nil || !strings.Contains(private, "--output bound --publish-name\n") {
 		t.Error(private, err)
 	}
 	for _, bad := range []string{"", "a'b", "a*", "a b", "a\nb", "${{ x }}", "!a", "a:b"} {
-		if _, err := GitHub(widget, bad, "p@v1", false); err == nil {
+		if _, err := GitHub(widget, bad, "p@v1", false, true); err == nil {
 			t.Errorf("branch %q", bad)
 		}
-		if _, err := GitHub(widget, "main", bad, false); err == nil {
+		if _, err := GitHub(widget, "main", bad, false, true); err == nil {
 			t.Errorf("program %q", bad)
 		}
 	}
@@ -63,7 +63,7 @@ func TestActionlint(t *testing.T) {
 // bound returns the workflow for a repository.
 func bound(t *testing.T) string {
 	t.Helper()
-	text, err := GitHub(widget, "main", spelling.Name+"/cmd/repopolicy@v1.2.3", false)
+	text, err := GitHub(widget, "main", spelling.Name+"/cmd/repopolicy@v1.2.3", false, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,10 +16,7 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-const (
-	day  = 24 * time.Hour
-	soon = 30 * day // before its expiry a policy is to be renewed
-)
+const day = 24 * time.Hour
 
 // Names of checks.
 const (
@@ -137,11 +134,12 @@ func (e *exam) unread(check, subject, do, format string, args ...any) {
 
 func (e *exam) expiry() {
 	const do = "publish a new version: repopolicy renew"
-	switch left := e.File.Expires.Sub(e.Now); {
-	case left <= 0:
+	days, soon := e.File.ExpiresSoon(e.Now)
+	switch {
+	case !e.Now.Before(e.File.Expires):
 		e.wrong(Expiry, "", policy.PolicyExpired, do, "the policy expired on %s", e.File.Expires.Format(time.DateOnly))
-	case left < soon:
-		e.wrong(Expiry, "", policy.DoctorExpires, do, "the policy expires in %d days, on %s", int(left/day),
+	case soon:
+		e.wrong(Expiry, "", policy.DoctorExpires, do, "the policy expires in %d days, on %s", days,
 			e.File.Expires.Format(time.DateOnly))
 	default:
 		e.fine(Expiry, "", "the policy expires on %s", e.File.Expires.Format(time.DateOnly))

@@ -105,7 +105,7 @@ func clean(t testing.TB) tree {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := binding.GitHub(repo, "main", "github.com/repopolicy/repopolicy/cmd/repopolicy@v1.4.0", false)
+	text, err := binding.GitHub(repo, "main", "github.com/repopolicy/repopolicy/cmd/repopolicy@v1.4.0", false, true)
 	if err != nil {
 		t.Fatal(err)
 	}
