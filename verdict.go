@@ -85,7 +85,9 @@ type Evidence struct {
 	// Verified says that signature, certificate, log and time were verified. Without it the
 	// signer and the predicate are only what the evidence claims, and what follows is empty.
 	Verified bool
-	Root     string // name of the trusted root
+	// Checked says that it was tried to verify it; what its own words rule out never is.
+	Checked bool
+	Root    string // name of the trusted root
 	// Target is what a trust root lists with these digests, in place of a signature and its
 	// signer, by metadata of this version; zero for other evidence. Verified says that it does.
 	Target        policy.RootTarget
@@ -138,7 +140,7 @@ func newResult(r *release.Result) *Result {
 func newEvidence(e *release.Evidence) *Evidence {
 	out := &Evidence{
 		Path: e.Path, Sum: e.Sum, Form: e.Form, Item: e.Item, Via: e.Via, Name: e.Name, Decision: e.Decision,
-		Signer: e.Signer, MediaType: e.MediaType, Predicate: e.Predicate,
+		Signer: e.Signer, MediaType: e.MediaType, Predicate: e.Predicate, Checked: e.Checked(),
 	}
 	if e.Target != nil {
 		out.Target, out.Verified = *e.Target.Target, e.ByRoot

@@ -92,14 +92,34 @@ type Decision struct {
 	Detail    string // what exactly, for a person; may be empty
 	Rule      string // name of the rule that allows; "" if none
 	Tag       string // the tag that was judged; "" if the evidence names none
-	// Versions are the numbers of all versions of a chain that may have been in
-	// force, 0 for the time before version 1. None for a policy without a chain.
-	Versions []int
+	// Versions are all versions of a chain that may have been in force, of which each has to
+	// allow. None for a policy without a chain, and where nothing was verified.
+	Versions []InForce
 	Rules    []RuleResult
 	Notes    []Note
 	// Compared are the fields of the rule that allows, or of the nearest one; of
 	// [Trusted.Authorize] alone.
 	Compared []Comparison
+}
+
+// InForce is a version of a policy by which was judged, and when it was in force. What was
+// logged is judged by the version in force then (SPEC 8.4), what a trust root lists by the newest.
+type InForce struct {
+	Number int    // 0 for the time before version 1
+	Newest int    // the number of the newest version
+	Digest Digest // of the file; zero for the time before version 1
+	// From is when its binding was logged, Until when that of the next version was; zero where
+	// nothing says so, and Until for the newest.
+	From, Until time.Time
+}
+
+// Numbers returns the numbers of the versions by which was judged.
+func (d Decision) Numbers() []int {
+	var out []int
+	for _, v := range d.Versions {
+		out = append(out, v.Number)
+	}
+	return out
 }
 
 // Nearest returns the rule with the fewest mismatches, the first of several,

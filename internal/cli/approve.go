@@ -274,7 +274,7 @@ func (a *app) approvable(
 				Hint: "nothing was signed: no approval would make this release allowed",
 			}
 		default:
-			versions, tag = d.Versions, d.Tag
+			versions, tag = d.Numbers(), d.Tag
 			if res.Evidence != nil {
 				commit = res.Evidence.Signer.Commit()
 			}

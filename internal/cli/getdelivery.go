@@ -18,7 +18,6 @@ import (
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/release"
-	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/tuf"
 	"github.com/repopolicy/repopolicy/policy"
@@ -204,15 +203,14 @@ func (d *delivery) judge(ctx context.Context) (say func() error, err error) {
 		return nil, err
 	}
 	q := d.question
-	progress, stop := d.app.progress(q.options, func(n int) { d.criteria(q.summary(d.policy), n) })
-	q.client.Progress, q.client.Reading = progress, d.app.reading
+	stop := d.watch(q, d.policy)
 	v, err := q.client.Verify(find.On(ctx, d.Machine()), d.policy, q.judged...)
 	stop()
 	if err != nil {
 		return nil, err
 	}
 	entries := d.renamed(v.Entries())
-	say = func() error { return d.print(q.options, report.New(q.summary(v.Policy()), v.Class(), entries, false)) }
+	say = func() error { return d.say(q, v, entries, false) }
 	if !v.OK() {
 		if err := say(); err != nil {
 			d.Report(err)

@@ -111,7 +111,7 @@ func (a *app) client(o *verifyOptions) (*repopolicy.Client, error) {
 		Require: o.Require.Value, FailOnAlarm: o.FailOnAlarm, Scan: o.Scan, Offline: o.Offline,
 		SideFiles: o.sideFiles, Unbound: o.unbound.Value,
 	}
-	if o.quiet || o.format.Document() { // what proves that somebody lied is never lost
+	if !o.talks() { // what proves that somebody lied is never lost
 		c.Log = func(line string) {
 			if strings.HasPrefix(line, "evidence: ") {
 				a.Err.Line("%s", line)
@@ -227,6 +227,8 @@ func (q *question) check(args []string) error {
 		return err
 	}
 	switch {
+	case o.quiet && o.verbose:
+		return policy.Faultf(policy.Usage, "--quiet and --verbose contradict each other")
 	case o.identity.Given != o.issuer.Given:
 		return policy.Faultf(
 			policy.Usage,

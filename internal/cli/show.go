@@ -13,7 +13,6 @@ import (
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
-	"github.com/repopolicy/repopolicy/policy/chain"
 )
 
 func (a *app) showCommand() *cobra.Command {
@@ -141,25 +140,9 @@ func (a *app) known(p *report.UnboundSummary) {
 	if p.InputsOf != nil {
 		at += ", of logs with entries of " + p.InputsOf.Format(time.RFC3339)
 	}
-	a.Err.Line("  genesis    %s: %s", p.Genesis, genesisText[policy.GenesisLabel(p.Genesis)])
-	a.Err.Line("  complete   %s: %s%s", p.Completeness, completenessText[chain.Completeness(p.Completeness)], at)
+	a.Err.Line("  genesis    %s: %s", p.Genesis, report.GenesisText(p.Genesis))
+	a.Err.Line("  complete   %s: %s%s", p.Completeness, report.CompletenessText(p.Completeness), at)
 	if p.Directory != "" {
 		a.Err.Line("  directory  %s", p.Directory)
 	}
-}
-
-var genesisText = map[policy.GenesisLabel]string{
-	policy.GenesisPinned:   "you named it",
-	policy.GenesisAnchored: "a super root names it",
-	policy.GenesisFirst:    "the log shows it first",
-	policy.GenesisClaimed:  "only the chain says so",
-	"none":                 "there is no policy",
-}
-
-var completenessText = map[chain.Completeness]string{
-	chain.CompleteProven:  "exactly these bindings exist",
-	chain.CompleteSigned:  "the directory's signed word",
-	chain.CompleteScanned: "the whole log was read",
-	chain.CompleteHinted:  "the word of the index's operator",
-	chain.CompleteNone:    "nothing is known about what else exists",
 }

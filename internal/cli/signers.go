@@ -24,7 +24,7 @@ const mostSigners = 8
 // verified. No command is made of either.
 func (a *app) signers(ctx context.Context, q *question, args []string) {
 	o := q.options
-	if o.quiet || o.format.Document() {
+	if !o.talks() {
 		return
 	}
 	var here, published []string

@@ -28,8 +28,9 @@ type verifyOptions struct {
 	report, cooldown, airgap, name      command.Once
 	unbound, tuf, target                command.Once
 	bundles, sideFiles                  []string
-	quiet, ignoreMissing                bool
+	quiet, verbose, ignoreMissing       bool
 	format                              command.Format
+	typed                               *command.Typed // nil for a verb that types no such command
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -63,7 +64,7 @@ described in docs/formats.md.`,
   repopolicy verify --certificate-identity alice@example.com \
       --certificate-oidc-issuer https://accounts.google.com widget.tar.gz
   repopolicy verify --tuf acme --target widget/v1.2.3/widget.tar.gz widget.tar.gz`,
-		RunE: func(cmd *cobra.Command, args []string) error { return a.verify(cmd.Context(), o, args, false) },
+		RunE: func(cmd *cobra.Command, args []string) error { return a.verify(cmd, o, args, false) },
 	}
 	o.flags(cmd)
 	return cmd
@@ -78,7 +79,7 @@ func (a *app) explainCommand() *cobra.Command {
 every rule of the policy in which fields it differs from the evidence, the
 nearest rule first.`,
 		Example: `  repopolicy explain --policy policy.toml --tag v1.2.3 widget_1.2.3.tar.gz`,
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.verify(cmd.Context(), o, args, true) },
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.verify(cmd, o, args, true) },
 	}
 	o.flags(cmd)
 	return cmd
@@ -115,6 +116,8 @@ func (o *verifyOptions) flags(cmd *cobra.Command) {
 	f.Var(&o.issuer, "certificate-oidc-issuer", "demand this OIDC issuer")
 	f.Var(&o.format, "format", "form of the output")
 	f.Var(&o.report, "report", "write the verdict into this file, too, as --format json prints it")
+	f.BoolVarP(&o.verbose, "verbose", "v", false,
+		"print the criteria before anything is judged, and all that is known of each artifact")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing but errors; the exit code tells")
 	for _, name := range []string{"certificate-identity-regexp", "certificate-oidc-issuer-regexp"} {
 		f.Var(exactly(strings.TrimSuffix(name, "-regexp")), name, "not supported: identities are exact")
@@ -161,8 +164,9 @@ func (r refused) Type() string   { return "string" }
 func (r refused) Set(string) error { return errors.New(string(r)) }
 
 // verify judges the artifacts; full asks for what every rule says.
-func (a *app) verify(ctx context.Context, o *verifyOptions, args []string, full bool) error {
-	err := a.verdict(ctx, o, args, full)
+func (a *app) verify(cmd *cobra.Command, o *verifyOptions, args []string, full bool) error {
+	o.typed = a.Typed(cmd)
+	err := a.verdict(cmd.Context(), o, args, full)
 	if f := command.FaultOf(err); f != nil && o.format.Value == "github" {
 		a.github().Fault(f)
 	}
@@ -208,15 +212,24 @@ func (a *app) judge(
 	if full {
 		options = append(options, repopolicy.Explain())
 	}
-	progress, stop := a.progress(q.options, func(n int) { a.criteria(q.summary(p), n) })
-	defer stop()
-	q.client.Progress, q.client.Reading = progress, a.reading
+	defer a.watch(q, p)()
 	return q.client.Verify(ctx, p, options...)
+}
+
+// watch lets a run tell how far it is, and with --verbose what it demands. Stop ends it.
+func (a *app) watch(q *question, p *repopolicy.Policy) (stop func()) {
+	progress, stop := a.progress(q.options, func(n int) {
+		if q.options.verbose {
+			a.criteria(q.summary(p), n)
+		}
+	})
+	q.client.Progress, q.client.Reading = progress, a.reading
+	return stop
 }
 
 // conclude prints a verdict, and returns the error of one that does not allow.
 func (a *app) conclude(q *question, v *repopolicy.Verdict, full bool) error {
-	if err := a.print(q.options, report.New(q.summary(v.Policy()), v.Class(), v.Entries(), full)); err != nil {
+	if err := a.say(q, v, v.Entries(), full); err != nil {
 		// A verdict that says no stays one, however little could be said of it.
 		if v.OK() {
 			return err
@@ -228,6 +241,19 @@ func (a *app) conclude(q *question, v *repopolicy.Verdict, full bool) error {
 	}
 	return nil
 }
+
+// say prints a verdict, and before one that does not allow what was demanded.
+func (a *app) say(q *question, v *repopolicy.Verdict, entries []repopolicy.Entry, full bool) error {
+	o, s := q.options, q.summary(v.Policy())
+	r := report.New(s, v.Class(), entries, full, q.advice(full))
+	if !v.OK() && o.talks() && !o.verbose {
+		a.criteria(s, len(r.Artifacts))
+	}
+	return a.print(o, r)
+}
+
+// talks reports whether there is talk beside the output.
+func (o *verifyOptions) talks() bool { return !o.quiet && !o.format.Document() }
 
 // print writes the report in the form that was asked for.
 func (a *app) print(o *verifyOptions, r *report.Report) error {
@@ -255,7 +281,7 @@ func (a *app) print(o *verifyOptions, r *report.Report) error {
 		a.github().Verdict(r, more...)
 	default:
 		if !o.quiet {
-			a.Out.Verdict(r)
+			a.Out.Verdict(r, o.verbose)
 		}
 	}
 	return nil
@@ -322,7 +348,7 @@ func (a *app) progress(o *verifyOptions, begin func(total int)) (tell func(done,
 			if total > shortRun {
 				command.LongRun()
 			}
-			if !o.quiet && !o.format.Document() {
+			if o.talks() {
 				begin(total)
 			}
 		})

@@ -31,6 +31,8 @@ type Env struct {
 	Stdout, Stderr io.Writer
 	Now            func() time.Time
 	Terminal       bool // Stderr is a terminal
+	// OutWidth and ErrWidth are how many columns the terminal has that Stdout or Stderr is; 0 for none.
+	OutWidth, ErrWidth int
 	// Getenv returns where a CI's runner wants output; nil knows of none.
 	Getenv func(string) string
 	// Root, if set, returns the trusted root of Sigstore's public instance instead of following
@@ -61,12 +63,14 @@ type Env struct {
 
 // OS returns the real machine.
 func OS() Env {
-	info, err := os.Stderr.Stat()
+	wide := widthOf(os.Stderr)
 	return Env{
 		Stdout:     os.Stdout,
 		Stderr:     os.Stderr,
 		Now:        time.Now,
-		Terminal:   err == nil && info.Mode()&os.ModeCharDevice != 0,
+		Terminal:   wide > 0,
+		OutWidth:   widthOf(os.Stdout),
+		ErrWidth:   wide,
 		Getenv:     os.Getenv,
 		ConfigDir:  find.UserConfigDir,
 		StateDir:   find.UserStateDir,
@@ -92,6 +96,7 @@ type Run struct {
 	metered sync.Once
 	meter   *Meter
 
+	args  []string        // as they were typed
 	ctx   context.Context // of the run, once it began
 	stops []func()        // in the end
 }
@@ -114,7 +119,7 @@ func collectAt(percent int) {
 
 // Main runs the program whose commands tree builds, and returns its exit code (DESIGN 9).
 func Main(args []string, env Env, tree func(*Run) *cobra.Command) (code int) {
-	r := &Run{Env: env, Out: report.NewPrinter(env.Stdout), Err: report.NewPrinter(env.Stderr)}
+	r := &Run{Env: env, args: args, Out: report.NewPrinter(env.Stdout), Err: report.NewPrinter(env.Stderr)}
 	defer func() {
 		if p := recover(); p != nil {
 			r.Err.Line("error: internal: %v", p)
@@ -122,6 +127,7 @@ func Main(args []string, env Env, tree func(*Run) *cobra.Command) (code int) {
 			code = policy.ClassInternal.Exit()
 		}
 	}()
+	r.screens("")
 	collectAt(gcShortRun)
 	ctx, stop := interruptible(r.exit)
 	defer stop()
@@ -175,7 +181,7 @@ func (r *Run) Report(err error) policy.Class {
 	if missing, doing, ok := web.NoNetwork(text); ok {
 		text, more = missing, append([]string{doing}, more...)
 	}
-	r.Err.Line("error: %s", text)
+	r.Err.Head(report.Bad, "error:", " %s", text)
 	for _, line := range more {
 		r.Err.Line("  %s", line)
 	}
@@ -183,7 +189,7 @@ func (r *Run) Report(err error) policy.Class {
 		f.Hint = f.Reason.Hint()
 	}
 	if f.Hint != "" {
-		r.Err.Line("hint: %s", f.Hint)
+		r.Err.Head(report.Bold, "hint:", " %s", f.Hint)
 	}
 	return f.Reason.Class()
 }
@@ -232,6 +238,7 @@ func (r *Run) Program(name, short, first string) *cobra.Command {
 	var l limits
 	l.flags(root)
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		r.screens(l.color.Value)
 		ctx, stop, err := l.apply(cmd.Context())
 		if err != nil {
 			return err

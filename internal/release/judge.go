@@ -133,6 +133,10 @@ type Evidence struct {
 	among bool // one of many, most of which are about something else
 }
 
+// Checked reports whether the evidence was verified, or tried and found wanting: what its own
+// words rule out is never tried.
+func (ev *Evidence) Checked() bool { return ev.stage >= stageVerify }
+
 // maxOthers is how many further pieces of evidence a result mentions.
 const maxOthers = 100
 

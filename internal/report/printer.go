@@ -21,9 +21,10 @@ import (
 // colours or reorder text: names come from artifacts, certificates and servers.
 // It remembers the first error.
 type Printer struct {
-	mu  sync.Mutex
-	w   io.Writer
-	err error
+	mu       sync.Mutex
+	w        io.Writer
+	err      error
+	terminal Terminal
 }
 
 // NewPrinter returns a printer.
@@ -43,7 +44,7 @@ func (p *Printer) Write(b []byte) (int, error) {
 }
 
 // Line prints one line; line feeds in it are escaped too.
-func (p *Printer) Line(format string, args ...any) { p.Raw(line(fmt.Sprintf(format, args...)) + "\n") }
+func (p *Printer) Line(format string, args ...any) { p.show(Plain, "", fmt.Sprintf(format, args...)) }
 
 // Line returns s as one line that is shown and does nothing. A CI's runner would take
 // one that begins with "::" for a command.
@@ -192,7 +193,17 @@ func asciiJSON(doc []byte) string {
 	return b.String()
 }
 
-// status overwrites the current line of a terminal.
+// Status overwrites the current line of a terminal.
 func (p *Printer) Status(format string, args ...any) {
-	p.Raw("\r\x1b[K" + Escape(fmt.Sprintf(format, args...)))
+	p.mu.Lock()
+	t := p.terminal
+	p.mu.Unlock()
+	if t.Dumb {
+		return
+	}
+	text := Escape(fmt.Sprintf(format, args...))
+	if t.Width > 0 && cells(text) >= t.Width { // what is wider could not be overwritten
+		text = string([]rune(text)[:t.Width/2])
+	}
+	p.Raw("\r\x1b[K" + text)
 }

@@ -3,7 +3,6 @@
 package report
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -102,8 +101,10 @@ type Artifact struct {
 	Message  string            `json:"message"`
 	Detail   string            `json:"detail,omitempty"`
 	Hint     string            `json:"hint,omitempty"`
+	Next     string            `json:"next,omitempty"` // command to type
 	Rule     string            `json:"rule,omitempty"`
 	Tag      string            `json:"tag,omitempty"`
+	JudgedBy []InForce         `json:"judged_by,omitempty"` // versions of the policy, each of which has to allow
 	Evidence *Evidence         `json:"evidence,omitempty"`
 	Nearest  *Rule             `json:"nearest,omitempty"`
 	Rules    []Rule            `json:"rules,omitempty"` // explain only
@@ -111,6 +112,17 @@ type Artifact struct {
 	Others   []Other           `json:"other_evidence,omitempty"`
 
 	Permitted bool `json:"-"`
+
+	next []string // words of Next
+}
+
+// InForce is a version of the policy by which was judged, and when it was in force.
+type InForce struct {
+	Version int        `json:"version"` // 0 for the time before version 1
+	Newest  int        `json:"newest"`
+	Digest  string     `json:"digest,omitempty"`
+	From    *time.Time `json:"in_force_from,omitempty"`
+	Until   *time.Time `json:"in_force_until,omitempty"`
 }
 
 type Evidence struct {
@@ -121,6 +133,7 @@ type Evidence struct {
 	Via       string     `json:"via,omitempty"`
 	Name      string     `json:"signed_name,omitempty"` // that the signed content gives to the artifact
 	Verified  bool       `json:"verified"`              // false: what follows is only claimed
+	Checked   bool       `json:"checked"`               // whether it was tried to verify it
 	Signer    Signer     `json:"signer"`
 	Predicate string     `json:"predicate_type,omitempty"`
 	MediaType string     `json:"media_type,omitempty"`
@@ -247,7 +260,12 @@ func UnboundSummaryOf(repository string, k repopolicy.Knowledge) *UnboundSummary
 	return out
 }
 
-func New(s *Summary, class policy.Class, entries []repopolicy.Entry, full bool) *Report {
+// Advice says what to do about a denial: in words, "" for what the reason itself says, and by a
+// command to type, as words of a shell; nil for none.
+type Advice func(*repopolicy.Result) (hint string, command []string)
+
+// New returns the report of a run; full is for explain. Advise may be nil.
+func New(s *Summary, class policy.Class, entries []repopolicy.Entry, full bool, advise Advice) *Report {
 	s.AsOf = s.AsOf.UTC().Truncate(time.Second)
 	r := &Report{
 		Schema: SchemaURL("verdict-v1"), Verdict: class.String(), Exit: class.Exit(), Tool: "repopolicy " + Version(),
@@ -259,6 +277,9 @@ func New(s *Summary, class policy.Class, entries []repopolicy.Entry, full bool) 
 			continue
 		}
 		x := newArtifact(e.Result, full)
+		if advise != nil && !x.Permitted {
+			x.advised(advise(e.Result))
+		}
 		x.Fate = e.Fate
 		r.Artifacts = append(r.Artifacts, x)
 	}
@@ -273,6 +294,9 @@ func newArtifact(res *repopolicy.Result, full bool) Artifact {
 	}
 	for _, dg := range res.Digests {
 		a.Digests[dg.Alg] = dg.Hex
+	}
+	for _, v := range d.Versions {
+		a.JudgedBy = append(a.JudgedBy, newInForce(v))
 	}
 	if !a.Permitted {
 		a.Hint = hint(d.Reason, res.Artifact)
@@ -323,6 +347,24 @@ func hint(r policy.Reason, artifact string) string {
 	return r.Hint()
 }
 
+// advised takes advice in the place of what the reason says in general.
+func (a *Artifact) advised(hint string, command []string) {
+	if hint != "" || len(command) > 0 {
+		a.Hint = hint
+	}
+	a.next, a.Next = command, strings.Join(command, " ")
+}
+
+func newInForce(v policy.InForce) InForce {
+	out := InForce{Version: v.Number, Newest: v.Newest}
+	out.From, _ = moments(v.From, time.Time{})
+	out.Until, _ = moments(v.Until, time.Time{})
+	if v.Number > 0 {
+		out.Digest = v.Digest.String()
+	}
+	return out
+}
+
 func newRule(r policy.RuleResult) Rule {
 	out := Rule{Rule: r.Rule, Mismatches: []Mismatch{}}
 	for _, m := range r.Mismatches {
@@ -334,7 +376,8 @@ func newRule(r policy.RuleResult) Rule {
 func newEvidence(ev *repopolicy.Evidence) *Evidence {
 	id := ev.Signer
 	out := &Evidence{
-		Path: ev.Path, Form: ev.Form, Item: ev.Item, Via: ev.Via, Name: ev.Name, Verified: ev.Verified,
+		Path: ev.Path, Form: ev.Form, Item: ev.Item, Via: ev.Via, Name: ev.Name,
+		Verified: ev.Verified, Checked: ev.Checked,
 		Predicate: ev.Predicate, MediaType: ev.MediaType,
 		Signer: NewSigner(id),
 	}
@@ -375,219 +418,6 @@ func newLogEntry(e repopolicy.LogEntry) LogEntry {
 		return &n
 	}
 	return LogEntry{e.LogID, e.Origin, e.Proven, known(e.TreeIndex), known(e.TreeSize), known(e.PromisedIndex)}
-}
-
-// briefAfter is the number of artifacts beyond which allowed ones get one line
-// each.
-const briefAfter = 5
-
-// Verdict prints a report for people.
-func (p *Printer) Verdict(r *Report) {
-	allowed := 0
-	for i := range r.Artifacts {
-		x := &r.Artifacts[i]
-		if x.Permitted {
-			allowed++
-		}
-		p.artifact(x, len(r.Artifacts) > briefAfter)
-	}
-	p.notJudged(r.NotJudged)
-	p.Line("%s: %d of %d %s allowed", r.Verdict, allowed, len(r.Artifacts), Plural(len(r.Artifacts), "artifact"))
-	if u := r.Criteria.Unbound; u != nil {
-		p.Line("%s", u.Weaker())
-	}
-}
-
-// isEvidence is how what vouches for something that was judged is counted.
-const isEvidence = "evidence for what was judged"
-
-// notJudged says what else there was: how much of each kind, and each by name
-// where they are few.
-func (p *Printer) notJudged(inputs []Input) {
-	kind := func(x Input) string {
-		switch {
-		case x.Fate == "evidence":
-			return isEvidence
-		case x.Fate == "unverifiable-evidence":
-			return "evidence that cannot be verified here"
-		case x.Fate == "side-file":
-			return "side files, which nobody vouches for"
-		case x.Reason == policy.ArtifactMissing:
-			return "listed and not there"
-		}
-		return "passed over"
-	}
-	counts, order := map[string]int{}, []string{}
-	for _, x := range inputs {
-		if k := kind(x); counts[k] == 0 {
-			order = append(order, k)
-		}
-		counts[kind(x)]++
-	}
-	for _, k := range order {
-		p.Line("not judged: %d, %s", counts[k], k)
-		if k == isEvidence || counts[k] > briefAfter {
-			continue
-		}
-		for _, x := range inputs {
-			if kind(x) == k {
-				p.Line("  %s: %s", x.Input, x.Detail)
-			}
-		}
-	}
-}
-
-func (p *Printer) artifact(x *Artifact, brief bool) {
-	field := func(name, format string, args ...any) {
-		if text := fmt.Sprintf(format, args...); text != "" {
-			p.Line("  %-12s %s", name, text)
-		}
-	}
-	if x.Permitted {
-		rule := ""
-		if x.Rule != "" {
-			rule = " by rule " + x.Rule
-		}
-		p.Line("%-5s %s: %s%s", x.Verdict, x.Artifact, x.Reason, rule)
-		if brief && x.Rules == nil {
-			return
-		}
-	} else {
-		p.Line("%-5s %s: %s [%s]", x.Verdict, x.Artifact, x.Message, x.Reason)
-		field("because", "%s", x.Detail)
-	}
-	if ev := x.Evidence; ev != nil {
-		p.evidence(ev, field)
-	}
-	field("tag", "%s", x.Tag)
-	if x.Nearest != nil && x.Rules == nil {
-		p.rule("nearest rule", *x.Nearest)
-	}
-	for _, r := range x.Rules {
-		p.rule("rule", r)
-	}
-	for _, n := range x.Notes {
-		field("note", "%s", n.Text)
-	}
-	alike := map[string]int{} // evidence of which the same is said, as of copies
-	for _, o := range x.Others {
-		alike[o.line()]++
-	}
-	for _, o := range x.Others {
-		line := o.line()
-		if n := alike[line]; n > 1 {
-			field("also seen", "%s (%d times)", line, n)
-		} else if n == 1 {
-			field("also seen", "%s", line)
-		}
-		alike[line] = 0
-	}
-	if !x.Permitted {
-		field("hint", "%s", x.Hint)
-	}
-}
-
-// line is what a person reads of it.
-func (o *Other) line() string {
-	text := o.Message
-	if o.Detail != "" {
-		text += ": " + o.Detail
-	}
-	return fmt.Sprintf("%s: %s [%s]", itemOf(o.Path, o.Item), text, o.Reason)
-}
-
-// itemOf names one of several pieces of evidence in a file.
-func itemOf(path string, item int) string {
-	if item == 0 {
-		return path
-	}
-	return fmt.Sprintf("%s, item %d", path, item)
-}
-
-func (p *Printer) evidence(ev *Evidence, field func(string, string, ...any)) {
-	path := itemOf(ev.Path, ev.Item)
-	if ev.Form != "" {
-		path += " (" + ev.Form + ")"
-	}
-	if ev.Via != "" {
-		path += ", which signs " + ev.Via
-	}
-	field("evidence", "%s", path)
-	if t := ev.Target; t != nil {
-		p.target(t, ev.Verified, field)
-		return
-	}
-	field("signed as", "%s", ev.Name)
-	who := "signed by"
-	if !ev.Verified {
-		who = "claims"
-	}
-	s := ev.Signer
-	if s.Kind == policy.KindKey {
-		if s.Identity != "" {
-			field(who, "key sha256:%s", s.Identity)
-		}
-	} else {
-		field(who, "%s", s.Identity)
-		field("issuer", "%s", s.Issuer)
-	}
-	if s.Repository != "" {
-		field("source", "%s", strings.TrimSpace(s.Repository+" "+s.Ref+" "+s.Commit))
-	} else if s.Ref != "" {
-		field("source", "%s", strings.TrimSpace(s.Ref+" "+s.Commit))
-	}
-	var how []string
-	for _, kv := range [][2]string{{"trigger", s.Trigger}, {"runner", s.Runner}, {"environment", s.Environment}} {
-		if kv[1] != "" {
-			how = append(how, kv[0]+" "+kv[1])
-		}
-	}
-	field("run", "%s", strings.Join(how, ", "))
-	for _, t := range ev.Times {
-		field("time", "%s", strings.TrimSpace(t.Time.Format(time.RFC3339)+" "+t.URI))
-	}
-	for _, e := range ev.Log {
-		switch {
-		case e.Proven:
-			field("log", "%s, entry %d of %d", e.Origin, *e.TreeIndex, *e.TreeSize)
-		case e.PromisedIndex != nil:
-			field("log", "%s, promised entry %d", e.LogID, *e.PromisedIndex)
-		}
-	}
-	if !ev.Verified {
-		field("", "%s", "the evidence's own words: no signature vouches for them")
-	}
-}
-
-// target says which trust root lists an artifact, or would have to.
-func (p *Printer) target(t *Target, listed bool, field func(string, string, ...any)) {
-	if !listed {
-		field("", "a trust root has to list it, and no signature is judged")
-		return
-	}
-	field("listed by", "role %s of %s, version %d, expires %s", t.Role, t.Root, t.Version, t.Expires.Format(time.RFC3339))
-}
-
-func (p *Printer) rule(title string, r Rule) {
-	p.Line("  %-12s %s", title, r.Rule)
-	if len(r.Mismatches) == 0 {
-		p.Line("    matches")
-	}
-	for _, m := range r.Mismatches {
-		ext := ""
-		if m.Extension != "" {
-			ext = " (" + m.Extension + ")"
-		}
-		got := m.Got
-		if got == "" {
-			got = "missing"
-		}
-		p.Line("    %s%s is %s", m.Field, ext, got)
-		p.Line("      the rule says %s", m.Want)
-		if m.Hint != "" {
-			p.Line("      hint: %s", m.Hint)
-		}
-	}
 }
 
 // SummaryOfFound describes a policy for reports; nil if there is none.

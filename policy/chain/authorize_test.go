@@ -145,7 +145,7 @@ func TestAuthorizeChain(t *testing.T) {
 		if d.Reason != c.want || (d.Permitted) != (c.want == policy.Allowed) {
 			t.Errorf("%s: %s (%s) %v, want %s", name, d.Reason, d.Detail, d.Rules, c.want)
 		}
-		if (len(d.Rules) > 0 || c.want == policy.PolicyExpired) && !slices.Equal(d.Versions, []int{1}) {
+		if (len(d.Rules) > 0 || c.want == policy.PolicyExpired) && !slices.Equal(d.Numbers(), []int{1}) {
 			t.Errorf("%s: by versions %v", name, d.Versions)
 		}
 	}

@@ -85,6 +85,41 @@ func (e *effect) beats(o *order, b *effect) bool {
 	})
 }
 
+// start returns when the version took effect, as the first of its bindings was logged; zero if
+// nothing dates it.
+func (e *effect) start(o *order) (start time.Time) {
+	if !e.from.IsZero() {
+		return e.from
+	}
+	bindings := e.sure
+	if len(bindings) == 0 {
+		bindings = e.possible
+	}
+	for _, l := range bindings {
+		at := l.Entry.Time
+		if at.IsZero() {
+			at = o.notBefore(l.Entry)
+		}
+		if start.IsZero() || !at.IsZero() && at.Before(start) {
+			start = at
+		}
+	}
+	return start
+}
+
+// inForce says which version the one of an index is, and when it was in force.
+func (c *Chain) inForce(i int) policy.InForce {
+	out := policy.InForce{Newest: c.links[len(c.links)-1].stmt.version}
+	if i != before {
+		l := c.links[i]
+		out.Number, out.Digest, out.From = l.stmt.version, l.stmt.doc.Digest(), l.effect.start(c.order)
+	}
+	if next := i + 1; next < len(c.links) {
+		out.Until = c.links[next].effect.start(c.order)
+	}
+	return out
+}
+
 // within returns the part of the effect whose bindings name the repository.
 func (e *effect) within(repo policy.Locator) effect {
 	named := func(all []*leaf) []*leaf {

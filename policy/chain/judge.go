@@ -305,22 +305,18 @@ func (t *Trusted) version(i int) *policy.Trusted {
 // at judges evidence from a place: every version that can have been in force
 // must allow it.
 func (t *Trusted) at(p policy.Entry, req policy.Request, ev policy.Evidence) policy.Decision {
-	var numbers []int
+	var versions []policy.InForce
 	var out policy.Decision
 	candidates := t.chain.candidates(p)
 	for _, i := range candidates {
-		number := 0
-		if i != before {
-			number = t.chain.links[i].stmt.version
-		}
-		numbers = append(numbers, number)
+		versions = append(versions, t.chain.inForce(i))
 	}
 	for k, i := range candidates {
 		d := policy.Decision{Reason: policy.BeforeGenesis}
 		if v := t.version(i); v != nil {
 			d = v.Decide(req, ev)
 		}
-		d.Versions = numbers
+		d.Versions = versions
 		if k > 0 && !out.Permitted && (d.Permitted || d.Open() && !out.Open()) {
 			continue // what one denies no other allows
 		}
@@ -359,7 +355,7 @@ func (t *Trusted) Decide(req policy.Request, ev policy.Evidence) policy.Decision
 // listed judges what a trust root lists now: by the newest version, whenever that took effect.
 func (t *Trusted) listed(req policy.Request, ev policy.Evidence) policy.Decision {
 	d := t.newest.Decide(req, ev)
-	d.Versions = []int{t.chain.links[len(t.chain.links)-1].stmt.version}
+	d.Versions = []policy.InForce{t.chain.inForce(len(t.chain.links) - 1)}
 	return d
 }
 
@@ -449,7 +445,11 @@ func (t *Trusted) DecideAdopted(req policy.Request) (policy.Decision, bool) {
 	if d, refused := t.refuse(req); refused {
 		return d, true
 	}
-	return t.newest.DecideAdopted(req)
+	d, adopted := t.newest.DecideAdopted(req)
+	if adopted {
+		d.Versions = []policy.InForce{t.chain.inForce(len(t.chain.links) - 1)}
+	}
+	return d, adopted
 }
 
 // Authorize judges whether a run may release what the request names, by the newest version
@@ -467,7 +467,7 @@ func (t *Trusted) Authorize(
 		return d
 	}
 	d := t.newest.Authorize(run, stage, t.place(req), tags, tagSource)
-	d.Versions = []int{t.chain.links[len(t.chain.links)-1].stmt.version}
+	d.Versions = []policy.InForce{t.chain.inForce(len(t.chain.links) - 1)}
 	if d.Permitted {
 		d.Notes = append(d.Notes, t.chain.Remarks()...)
 	}

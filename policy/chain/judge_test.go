@@ -209,7 +209,7 @@ func TestChainRefuses(t *testing.T) {
 		if (d.Permitted) != want || slices.Contains(d.Notes, unshown("x")) != want {
 			t.Errorf("%s: %s %v", who, d.Reason, d.Notes)
 		}
-		if !slices.Equal(d.Versions, []int{2}) {
+		if !slices.Equal(d.Numbers(), []int{2}) {
 			t.Errorf("%s: by %v", who, d.Versions)
 		}
 	}
