@@ -536,7 +536,7 @@ func TestNames(t *testing.T) {
 			files[c.file+".sigstore.json"] = s.sign(art, c.signed...)
 		}
 		s.write(dir, files)
-		code, out := s.run(append(c.args, filepath.Join(dir, c.file))...)
+		code, out := s.run(append(c.args, "-v", filepath.Join(dir, c.file))...)
 		if code != c.exit || !strings.Contains(out, c.says) {
 			t.Errorf("%s: exit %d\n%s", name, code, out)
 		}

@@ -77,7 +77,7 @@ func TestLayoutFiles(t *testing.T) {
 		exit   int
 		says   string
 	}{
-		"as it should be": {says: "1 of 1"},
+		"as it should be": {says: "  released by acme"},
 		"two unsigned files": {
 			func(_ *layoutOf, f map[string][]byte) { f["install.sh"], f["widget_1"] = []byte("x"), []byte("y") }, 1,
 			"passed-over",

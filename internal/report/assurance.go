@@ -13,12 +13,15 @@ import (
 // labels say in words what a label of SPEC 9 means, in few for a line among others.
 type labels struct{ brief, long string }
 
+// noGenesis is what stands for the label where no policy is bound.
+const noGenesis = "none"
+
 var genesisLabels = map[string]labels{
 	string(policy.GenesisPinned):   {"as you named it", "you named it"},
 	string(policy.GenesisAnchored): {"as a trust root names it", "a super root names it"},
 	string(policy.GenesisFirst):    {"yes", "the log shows it first"},
 	string(policy.GenesisClaimed):  {"only its own word", "only the chain says so"},
-	"none":                         {"none", "there is no policy"},
+	noGenesis:                      {"none", "there is no policy"},
 }
 
 var completenessLabels = map[string]labels{
@@ -41,8 +44,10 @@ const AssuranceHelp = "repopolicy help assurance"
 // assurance says how sure it is which policy is the repository's: why its first version is, and what
 // else may exist. Asked is the moment of the run.
 func assurance(genesis, completeness string, known, inputs *time.Time, asked time.Time) string {
-	text := "first: " + genesisLabels[genesis].brief + " (" + genesis + "); complete: " +
-		completenessLabels[completeness].brief + " (" + completeness + ")"
+	text := "complete: " + completenessLabels[completeness].brief + " (" + completeness + ")"
+	if genesis != noGenesis {
+		text = "first: " + genesisLabels[genesis].brief + " (" + genesis + "); " + text
+	}
 	if known != nil && asked.Sub(*known) > fresh {
 		text += ", as of " + spelling.Stamp(*known)
 	}

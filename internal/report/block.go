@@ -79,19 +79,7 @@ func (p *Printer) block(x *Artifact) {
 	for _, n := range x.Notes {
 		field("note", "%s", n.Text)
 	}
-	alike := map[string]int{} // evidence of which the same is said, as of copies
-	for _, o := range x.Others {
-		alike[o.line()]++
-	}
-	for _, o := range x.Others {
-		line := o.line()
-		if n := alike[line]; n > 1 {
-			field("also seen", "%s (%d times)", line, n)
-		} else if n == 1 {
-			field("also seen", "%s", line)
-		}
-		alike[line] = 0
-	}
+	p.others(x.Others, 0)
 	p.advice(x)
 }
 

@@ -212,7 +212,7 @@ func JobSummary(r *Report, total string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "### repopolicy: %s\n\n", total)
 	if p := r.Criteria.Policy; p != nil {
-		fmt.Fprintf(&b, "Policy of %s, version %d, %s, genesis %s, completeness %s.\n\n",
+		fmt.Fprintf(&b, "Policy of %s, newest version %d, %s, genesis %s, completeness %s.\n\n",
 			Code(p.Repository), p.Version, Code(p.Digest), Code(p.Genesis), Code(p.Completeness))
 	} else if u := r.Criteria.Unbound; u != nil {
 		fmt.Fprintf(&b, "**No policy** is bound to %s, genesis %s, completeness %s: nobody says who may release it.\n\n",
@@ -248,8 +248,11 @@ func JobSummary(r *Report, total string) string {
 		if x.Detail != "" {
 			reason += ": " + Code(x.Detail)
 		}
-		row := fmt.Sprintf("| %s | %s | %s | %s | %s | %s |\n", x.Verdict, Code(x.Artifact), reason, Code(x.Rule),
-			Code(x.Tag), signer)
+		rule := Code(x.Rule)
+		if by := inForce(x.JudgedBy); by != "" {
+			rule += ", " + by
+		}
+		row := fmt.Sprintf("| %s | %s | %s | %s | %s | %s |\n", x.Verdict, Code(x.Artifact), reason, rule, Code(x.Tag), signer)
 		if b.Len()+len(row) > MaxSummaryBytes {
 			fmt.Fprintf(&b, "\n%d more are in the log.\n", len(order)-i)
 			break

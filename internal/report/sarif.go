@@ -169,6 +169,9 @@ func NewSARIF(r *Report) *SARIF {
 				res.Properties[k] = v
 			}
 		}
+		if len(x.JudgedBy) > 0 {
+			res.Properties["judged_by"] = x.JudgedBy
+		}
 		if ev := x.Evidence; ev != nil {
 			loc := artifactLocation(ev.Path)
 			if ev.Target != nil { // no file

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/spelling"
+	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -29,14 +30,14 @@ func (p *Printer) Verdict(r *Report, full bool) {
 		case full || x.Rules != nil:
 			p.block(x)
 		case x.Permitted:
-			p.Head(Good, x.Verdict, "%s%s  %s", pad(x.Verdict), Named(x.Artifact), x.released())
+			p.Head(Good, x.Verdict, "%s%s%s  %s", pad(x.Verdict), Named(x.Artifact), x.calledOtherwise(), x.released())
 		default:
 			p.denied(x)
 		}
 	}
 	p.remarks(r.Artifacts)
-	p.judgedBy(r)
 	p.notJudged(r.NotJudged, full)
+	p.judgedBy(r)
 	if len(r.Artifacts) != 1 || r.Artifacts[0].Verdict != r.Verdict {
 		p.Head(of(r.Verdict), r.Verdict, ": %d of %d %s allowed", allowed, len(r.Artifacts),
 			Plural(len(r.Artifacts), "artifact"))
@@ -67,6 +68,18 @@ func (p *Printer) row(name, format string, args ...any) {
 	if text := fmt.Sprintf(format, args...); text != "" {
 		p.Line("  %-12s %s", name, text)
 	}
+}
+
+// calledOtherwise returns the name that the signed content gives to what has another one here.
+func (x *Artifact) calledOtherwise() string {
+	if x.Evidence == nil || x.Evidence.Name == "" {
+		return ""
+	}
+	file := x.Artifact[strings.LastIndexAny(x.Artifact, `/\`)+1:]
+	if signed := x.Evidence.Name; file != path.Base(signed) {
+		return " (signed as " + Named(signed) + ")"
+	}
+	return ""
 }
 
 // released says who released an artifact that is allowed, where, and when.
@@ -156,11 +169,33 @@ func (p *Printer) denied(x *Artifact) {
 			p.row("claims", "%s; not checked yet", who)
 		}
 	}
-	if n := len(x.Others); n > 0 {
-		p.row("also seen", "%d more %s of evidence, which %s not allow it: add -v", n, Plural(n, "piece"),
-			map[bool]string{true: "does", false: "do"}[n == 1])
-	}
+	p.others(x.Others, mostOthers)
 	p.advice(x)
+}
+
+// mostOthers is how many further pieces of evidence a short denial names.
+const mostOthers = 3
+
+// others prints what further evidence was seen, at most so many lines; 0 for all of it.
+func (p *Printer) others(all []Other, most int) {
+	alike := map[string]int{} // evidence of which the same is said, as of copies
+	var lines []string
+	for _, o := range all {
+		line := o.line()
+		if alike[line]++; alike[line] == 1 {
+			lines = append(lines, line)
+		}
+	}
+	for i, line := range lines {
+		if n := alike[line]; n > 1 {
+			line = fmt.Sprintf("%s (%d times)", line, n)
+		}
+		if i == most && most > 0 {
+			p.row("also seen", "%d more, which -v names", len(lines)-i)
+			return
+		}
+		p.row("also seen", "%s", line)
+	}
 }
 
 // advice says what to do about a denial, and which command to type.
@@ -223,18 +258,16 @@ func these(names []string) string {
 // repository's, and what is not known.
 func (p *Printer) judgedBy(r *Report) {
 	s := r.Criteria
-	sure := ""
 	switch k, u := s.Policy, s.Unbound; {
 	case u != nil:
-		p.Head(Alert, "no policy:", " %s", u.Weaker())
-		sure = assurance(u.Genesis, u.Completeness, u.KnownAsOf, u.InputsOf, s.AsOf)
-		p.Line("no policy: %s", sure)
+		p.Line("policy none; %s%s", assurance(u.Genesis, u.Completeness, u.KnownAsOf, u.InputsOf, s.AsOf), s.under())
+		p.Head(Alert, "no policy", "%s", strings.TrimPrefix(u.Weaker(), "no policy"))
 	case k == nil:
 	case k.Path != "":
-		p.Line("policy version %d of %s, which you named (pinned); whether the repository bound it was not asked", k.Version,
-			Named(k.Path))
+		p.Line("policy version %d of %s, which you named (pinned); whether the repository bound it was not asked%s",
+			k.Version, Named(k.Path), s.under())
 	default:
-		sure = assurance(k.Genesis, k.Completeness, k.KnownAsOf, k.InputsOf, s.AsOf)
+		sure := assurance(k.Genesis, k.Completeness, k.KnownAsOf, k.InputsOf, s.AsOf) + s.under()
 		groups := groupsOf(r.Artifacts, k.Version)
 		if len(groups) == 1 {
 			p.Line("policy %s; %s", groups[0].versions, sure)
@@ -251,6 +284,14 @@ func (p *Printer) judgedBy(r *Report) {
 	for _, what := range s.Unknown {
 		p.Head(Alert, "not known:", " %s", what)
 	}
+}
+
+// under says which roots are trusted, where that is not Sigstore's public instance alone.
+func (s *Summary) under() string {
+	if len(s.Roots) == 0 || len(s.Roots) == 1 && s.Roots[0] == string(trust.PublicGood) {
+		return ""
+	}
+	return "; trust: " + strings.Join(s.Roots, ", ")
 }
 
 // group is what was judged by the same versions of the policy.
@@ -290,12 +331,12 @@ func inForce(by []InForce) string {
 	span := period(first.From, last.Until)
 	switch {
 	case len(by) > 1:
-		var numbers []string
+		var names []string
 		for _, v := range by {
-			numbers = append(numbers, strconv.Itoa(v.Version))
+			names = append(names, map[bool]string{true: "none", false: strconv.Itoa(v.Version)}[v.Version == 0])
 		}
-		return fmt.Sprintf("versions %s of %d, each of which has to allow: which was in force when it was logged is not known "+
-			"(%s)", strings.Join(numbers, ", "), last.Newest, span)
+		return fmt.Sprintf("version %s of %d: which was in force when it was logged is not known, so each has to allow "+
+			"(%d in force %s)", strings.Join(names, " or "), last.Newest, last.Version, period(last.From, last.Until))
 	case first.Version == 0:
 		return fmt.Sprintf("version 1 of %d, which reaches back to before it was bound (%s)", first.Newest, span)
 	case first.Version < first.Newest:

@@ -55,7 +55,7 @@ func TestAirgap(t *testing.T) {
 	}
 	moment := time.Now().UTC().Format(time.RFC3339)
 	verify := func(file string, more ...string) []string {
-		return append([]string{"verify", "-R", url, "--airgap", file, "--directory", dir.descriptorFile, "--tag", "v1", carried}, more...)
+		return append([]string{"verify", "-v", "-R", url, "--airgap", file, "--directory", dir.descriptorFile, "--tag", "v1", carried}, more...)
 	}
 	out = offline(config).must(policy.ClassOK, verify(file, "--as-of", moment)...)
 	for _, want := range []string{"complete   signed", "not known  what the repository has bound, revoked or yanked after", "trust      first", "as of      " + moment} {
@@ -77,7 +77,7 @@ func TestAirgap(t *testing.T) {
 	if out := offline(config).must(policy.ClassUnavailable, "verify", "-R", url, "--airgap", bare, "--tag", "v1", carried); !strings.Contains(out, "--require") {
 		t.Error(out)
 	}
-	out = offline(config).must(policy.ClassOK, "verify", "-R", url, "--airgap", bare, "--tag", "v1", "--require", "first,none", carried)
+	out = offline(config).must(policy.ClassOK, "verify", "-v", "-R", url, "--airgap", bare, "--tag", "v1", "--require", "first,none", carried)
 	if !strings.Contains(out, "not known  what else the repository has bound") {
 		t.Error(out)
 	}
@@ -181,7 +181,7 @@ func TestAirgapQuestion(t *testing.T) {
 
 	for _, verb := range []string{"verify", "explain"} {
 		judge := func(file, artifact string, how ...string) []string {
-			return append([]string{verb, "--airgap", file, "--tag", "v1", "--require", "first,none", artifact}, how...)
+			return append([]string{verb, "-v", "--airgap", file, "--tag", "v1", "--require", "first,none", artifact}, how...)
 		}
 		for _, how := range [][]string{{"-R", ours.url}, {"--lock", ours.lock}, {"--pin", ours.pin}, {"-R", ours.url, "--lock", ours.lock, "--pin", ours.pin}} {
 			out := inside().must(policy.ClassOK, judge(ours.file, ours.artifact, how...)...)
@@ -258,7 +258,7 @@ func TestAirgapSums(t *testing.T) {
 			for n, data := range c.beside {
 				check(t, os.WriteFile(filepath.Join(here, n), data, 0o600))
 			}
-			out := inside.must(c.want, "verify", "-R", url, "--airgap", args[4], "--require", "first,none", "--tag", "v1", artifact)
+			out := inside.must(c.want, "verify", "-v", "-R", url, "--airgap", args[4], "--require", "first,none", "--tag", "v1", artifact)
 			if via := strings.Contains(out, "which signs"); via != (c.via != "") || !strings.Contains(out, c.via) {
 				t.Error(out)
 			}

@@ -92,7 +92,7 @@ func TestApprove(t *testing.T) {
 	check(t, os.Remove(copied))
 
 	person("bob").must(policy.ClassOK, "approve", "-R", name, "--yes", file)
-	expect(verify(policy.ClassOK, file), "allowed by rule binaries", "approved by alice, bob")
+	expect(verify(policy.ClassOK, file), "released by ", "approved by alice, bob")
 	expect(verify(policy.ClassDeny, file, other), "approvals is 0", "other files")
 	p.inJob(push, "release.yml", func(_ *forge.Job, c *computer, dir string) {
 		expect(c.must(policy.ClassOK, "authorize", "--stage", "publish", "--checkout", dir, file), "OK: may publish", "alice, bob")

@@ -46,7 +46,7 @@ func TestBeside(t *testing.T) {
 		check(t, os.WriteFile(filepath.Join(c.config, "project.root.json"), initial, 0o600))
 		return c
 	}
-	verify := []string{"verify", "-R", url, "--tag", "v1", good}
+	verify := []string{"verify", "-v", "-R", url, "--tag", "v1", good}
 	for _, beside := range [][]string{{`"first"`}, {`"public-good"`, `"first"`}} {
 		out := user(site, beside...).must(policy.ClassOK, verify...)
 		for _, want := range []string{"complete   signed", "directory  " + dir.descriptor.URL} {
@@ -85,7 +85,7 @@ func TestBeside(t *testing.T) {
 		})
 		return c
 	}
-	carried := []string{"verify", "-R", url, "--tag", "v1", good, "--airgap"}
+	carried := []string{"verify", "-v", "-R", url, "--tag", "v1", good, "--airgap"}
 	if out := inside().must(policy.ClassOK, append(carried, file)...); !strings.Contains(out, "complete   signed") {
 		t.Error(out)
 	}

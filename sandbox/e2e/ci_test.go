@@ -125,7 +125,7 @@ func TestPasted(t *testing.T) {
 	p.write(".gitignore", "dist\nreceipt.json\n")
 	p.push()
 	p.tag("v1.0.0")
-	if d := cmp.Diff([]string{"sign success"}, a.fire(forge.Event{Name: "push", Ref: "refs/tags/v1.0.0"})); d != "" || !strings.Contains(a.out.String(), "OK: 1 of 1 artifact allowed") {
+	if d := cmp.Diff([]string{"sign success"}, a.fire(forge.Event{Name: "push", Ref: "refs/tags/v1.0.0"})); d != "" || !strings.Contains(a.out.String(), "  released by ") {
 		t.Fatalf("%s\n%s", d, a.out.String())
 	}
 }

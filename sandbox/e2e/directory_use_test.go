@@ -86,7 +86,7 @@ func TestDirectoryUse(t *testing.T) {
 	c := newComputer(t)
 	verify := func(want policy.Class, more ...string) (out string) {
 		t.Helper()
-		return c.must(want, append(append([]string{"verify", "-R", url, "--directory", o.descriptorFile}, more...), good)...)
+		return c.must(want, append(append([]string{"verify", "-v", "-R", url, "--directory", o.descriptorFile}, more...), good)...)
 	}
 	asked := func(what string, want map[string]int, f func()) {
 		t.Helper()
@@ -252,7 +252,7 @@ func TestDirectoryPlainFiles(t *testing.T) {
 		o.at(site)
 		c := newComputer(t)
 		if got, want := c.asks(site, func() {
-			if out := c.must(policy.ClassOK, "verify", "-R", url, "--directory", o.descriptorFile, good); !strings.Contains(out, "complete   proven") {
+			if out := c.must(policy.ClassOK, "verify", "-v", "-R", url, "--directory", o.descriptorFile, good); !strings.Contains(out, "complete   proven") {
 				t.Error(out)
 			}
 		}), map[string]int{"forge": 2, "directory": 1, "tiles": 1, "rekor-v1": 1}; !maps.Equal(got, want) {

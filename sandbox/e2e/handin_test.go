@@ -135,7 +135,7 @@ func TestHandIn(t *testing.T) {
 	o.listed(got[0].Leaf)
 	verify := func(want policy.Class, more ...string) string {
 		t.Helper()
-		return newComputer(t).must(want, append([]string{"verify", "-R", url, "--directory", o.descriptorFile, good}, more...)...)
+		return newComputer(t).must(want, append([]string{"verify", "-v", "-R", url, "--directory", o.descriptorFile, good}, more...)...)
 	}
 	verify(policy.ClassOK)
 	if out := maintainer.must(policy.ClassOK, "hand-in", "-R", url, "--directory", o.descriptorFile); !strings.Contains(out, "nothing to hand in") {

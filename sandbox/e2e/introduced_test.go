@@ -182,7 +182,7 @@ func (c *computer) says(class policy.Class, args []string, want ...string) {
 
 // verifying returns the arguments that judge by the policy that is bound.
 func verifying(path string, more ...string) []string {
-	return append([]string{"verify", "-R", introducedURL, path, "--require", "claimed"}, more...)
+	return append([]string{"verify", "-v", "-R", introducedURL, path, "--require", "claimed"}, more...)
 }
 
 // TestIntroducedRoot: a user names a foundation alone; the root of another Sigstore, which
@@ -209,7 +209,7 @@ func TestIntroducedRoot(t *testing.T) {
 	}
 	good, foundations, mixed := signed(f.other, f.other), signed(stack, stack), signed(stack, f.other)
 	text := f.file("policy.toml", []byte(byHand))
-	pinned := func(path string) []string { return []string{"verify", "--policy", text, path} }
+	pinned := func(path string) []string { return []string{"verify", "-v", "--policy", text, path} }
 
 	stranger, asked := f.user(introducedScope)
 	stranger.says(policy.ClassOK, verifying(good), "trust      "+acmeCalled)
@@ -309,7 +309,7 @@ func TestIntroducedJoined(t *testing.T) {
 	both := widgetWith(t, slices.Concat(signBlobAt(t, f.other, f.other, []byte("widget"), alice), []byte("\n"),
 		signBlobAt(t, stack, stack, []byte("widget"), alice), []byte("\n")))
 	check(t, os.Rename(both+".sigstore.json", both+".sigstore.jsonl"))
-	pinned := func(path string) []string { return []string{"verify", "--policy", text, path} }
+	pinned := func(path string) []string { return []string{"verify", "-v", "--policy", text, path} }
 	joined := func(roots string, threshold int) string {
 		return strings.Replace(introducedScope, `["foundation"]`, roots, 1) + fmt.Sprintf("threshold = %d\n", threshold)
 	}
@@ -377,7 +377,7 @@ func TestIntroducedCarried(t *testing.T) {
 			t.Errorf("asked %s", r.URL)
 			return nil, errors.New("there is no network")
 		})
-		return c.repopolicy("verify", "-R", url, good, "--require", "claimed,none", "--airgap", file)
+		return c.repopolicy("verify", "-v", "-R", url, good, "--require", "claimed,none", "--airgap", file)
 	}
 	if code, out := inside(carried); code != 0 || !strings.Contains(out, acmeCalled) {
 		t.Errorf("exit %d\n%s", code, out)

@@ -217,7 +217,7 @@ func TestLoginsInWorld(t *testing.T) {
 				code, out := user.repopolicy(append(args, ref)...)
 				reason := "[" + string(c.want) + "]"
 				if c.want == policy.Allowed {
-					reason = "allowed by rule binaries"
+					reason = "released by "
 				}
 				if code != c.want.Class().Exit() || !strings.Contains(out, reason) {
 					t.Errorf("exit %d, want %s\n%s", code, c.want, out)

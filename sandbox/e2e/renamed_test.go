@@ -47,7 +47,7 @@ func TestRenamed(t *testing.T) {
 	git(t, ".", "clone", "-q", "--mirror", stack.Forge().CloneURL(name), after)
 	for view, flags := range map[string][]string{"index": nil, "scan": {"--scan"}, "directory": {"--directory", o.descriptorFile}} {
 		for _, asked := range []string{old, name} {
-			args := slices.Concat([]string{"verify", "-R", "https://github.com/" + asked}, flags)
+			args := slices.Concat([]string{"verify", "-v", "-R", "https://github.com/" + asked}, flags)
 			want := policy.ClassUnavailable
 			if view == "directory" {
 				want = policy.ClassOK // it has what is withheld

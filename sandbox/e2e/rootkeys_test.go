@@ -108,7 +108,7 @@ func TestRootKeys(t *testing.T) {
 
 	verify := func(c *computer, class policy.Class, text, file string) {
 		t.Helper()
-		c.saying(class, text, "verify", "-R", name, file)
+		c.saying(class, text, "verify", "-v", "-R", name, file)
 	}
 	verify(k.user(), policy.ClassOK, "allowed by rule key", first)
 	verify(newComputer(t), policy.ClassUnavailable, "list it there as a [[root]]", first)
@@ -154,7 +154,7 @@ func TestRootKeys(t *testing.T) {
 		t.Errorf("asked %s", r.URL)
 		return nil, errors.New("there is no network")
 	})
-	within := []string{"verify", "-R", name, "--airgap", carried, "--require", "first,none"}
+	within := []string{"verify", "-v", "-R", name, "--airgap", carried, "--require", "first,none"}
 	inside.saying(policy.ClassOK, "allowed by rule next", append(within, third)...)
 	inside.ahead = 400 * 24 * time.Hour
 	inside.saying(policy.ClassUnavailable, "expired", append(within, third)...)
@@ -216,7 +216,7 @@ func TestListedByRoot(t *testing.T) {
 
 	tuf := func(c *computer, class policy.Class, text string, args ...string) {
 		t.Helper()
-		c.saying(class, text, append([]string{"verify", "--tuf", "foundation"}, args...)...)
+		c.saying(class, text, append([]string{"verify", "-v", "--tuf", "foundation"}, args...)...)
 	}
 	tuf(k.user(), policy.ClassOK, "role widget of foundation", "--target", "widget/v1/widget_1.zip", file)
 	tuf(k.user(), policy.ClassDeny, "target-unlisted", file)
@@ -227,7 +227,7 @@ func TestListedByRoot(t *testing.T) {
 	p := boundProject(t, name, string(policyText(name, 1, 1, "alice"))+rule, nil)
 	verify := func(c *computer, class policy.Class, text string, args ...string) {
 		t.Helper()
-		c.saying(class, text, append([]string{"verify", "-R", name}, args...)...)
+		c.saying(class, text, append([]string{"verify", "-v", "-R", name}, args...)...)
 	}
 	user := k.user()
 	verify(user, policy.ClassOK, "allowed by rule tuf", "--tag", "v1", file)

@@ -114,7 +114,7 @@ func TestRoots(t *testing.T) {
 		"the other way around":               {either, [][]byte{mixed2}, policy.ClassDeny},
 		"both ways and one that is whole":    {both, [][]byte{mixed, mixed2, first}, policy.ClassDeny},
 	} {
-		out := user(row.scopes).must(row.want, "verify", "-R", url, "--tag", "v1", at(row.bundles...))
+		out := user(row.scopes).must(row.want, "verify", "-v", "-R", url, "--tag", "v1", at(row.bundles...))
 		if row.want == policy.ClassOK && !strings.Contains(out, "of first, second, each alone") {
 			t.Errorf("%s: the verdict does not say under what\n%s", what, out)
 		}

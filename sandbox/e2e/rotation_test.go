@@ -163,22 +163,22 @@ func TestShardRotation(t *testing.T) {
 
 	first := release("widget_1.tar.gz", "v1")
 	build()
-	expect("before a rotation", policy.ClassOK, "allowed by rule binaries", first)
+	expect("before a rotation", policy.ClassOK, "released by ", first)
 	check(t, stack.AddShard(sandbox.Rotation{}))
 	within := release("widget_2.tar.gz", "v2") // clients still sign in the old shard
 	check(t, stack.SwitchShard())
 	nextSecond()
 	second := release("widget_3.tar.gz", "v3")
 	build()
-	expect("after a rotation", policy.ClassOK, "allowed by rule binaries", first, within, second)
+	expect("after a rotation", policy.ClassOK, "released by ", first, within, second)
 	withheld("after a rotation", second)
 	check(t, stack.FreezeShards())
-	expect("after the old shard was frozen", policy.ClassOK, "allowed by rule binaries", first, within, second)
+	expect("after the old shard was frozen", policy.ClassOK, "released by ", first, within, second)
 
 	rotate(t)
 	third := release("widget_4.tar.gz", "v4")
 	build()
-	expect("after two rotations", policy.ClassOK, "allowed by rule binaries", first, second, third)
+	expect("after two rotations", policy.ClassOK, "released by ", first, second, third)
 	withheld("after two rotations", second, third)
 
 	// Place proofs go where the signatures go: into a registry, and across an air gap.
@@ -204,15 +204,15 @@ func TestShardRotation(t *testing.T) {
 	}
 	old, renamed := release("widget_5.tar.gz", "v5"), release("gadget_5.tar.gz", "v5")
 	build()
-	expect("by version 1", policy.ClassOK, "allowed by rule binaries", first, second, third)
-	expect("by version 2", policy.ClassOK, "allowed by rule binaries", renamed)
+	expect("by version 1", policy.ClassOK, "released by ", first, second, third)
+	expect("by version 2", policy.ClassOK, "released by ", renamed)
 	expect("no more by version 1", policy.ClassDeny, "", old)
 	withheld("version 2", second, old)
 
 	rotate(t)
 	late := release("gadget_6.tar.gz", "v6")
 	build()
-	expect("version 2 after a rotation", policy.ClassOK, "allowed by rule binaries", first, third, late)
+	expect("version 2 after a rotation", policy.ClassOK, "released by ", first, third, late)
 	withheld("version 2 after a rotation", late)
 
 	// Who can bind founds a second genesis in the new shard.

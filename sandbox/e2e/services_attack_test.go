@@ -115,7 +115,7 @@ func TestAttestationsAttacked(t *testing.T) {
 			hidden, _ := filepath.Glob(filepath.Join(to, ".*"))
 			reason := "[" + string(c.want) + "]"
 			if c.want == policy.Allowed {
-				reason = "allowed by rule binaries"
+				reason = "released by "
 			}
 			if code != c.want.Class().Exit() || !strings.Contains(out, reason) || len(left) != map[bool]int{true: 1}[code == 0] {
 				t.Errorf("exit %d, want %s, wrote %v\n%.3000s", code, c.want, left, out)

@@ -297,7 +297,7 @@ func TestServicesInWorld(t *testing.T) {
 			calls := heard.of("api.github.com", "tmaproduction.blob.core.windows.net", forge.OtherStore)
 			reason := "[" + string(c.want) + "]"
 			if c.want == policy.Allowed {
-				reason = "allowed by rule binaries"
+				reason = "released by "
 			}
 			if code != c.want.Class().Exit() || !strings.Contains(out, c.says) || !strings.Contains(out, reason) {
 				t.Errorf("exit %d, want %s and %q\n%s", code, c.want, c.says, out)

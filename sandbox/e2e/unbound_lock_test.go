@@ -357,7 +357,7 @@ func TestUnboundLockThenBound(t *testing.T) {
 					t.Error(out)
 				}
 			}
-			if out := run(policy.ClassOK, lock, ruled); !strings.Contains(out, "allowed by rule binaries") {
+			if out := run(policy.ClassOK, lock, ruled); !strings.Contains(out, "released by ") {
 				t.Error(out)
 			}
 			for bad, why := range map[string]string{otherNumber: "bound version 1", otherOwner: "owned it"} {

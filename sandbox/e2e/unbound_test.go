@@ -44,7 +44,7 @@ func TestUnbound(t *testing.T) {
 	asked := []string{"--directory", o.descriptorFile}
 	verify := func(c *computer, want policy.Class, how []string, file string, more ...string) string {
 		t.Helper()
-		args := append([]string{"verify", "-R", url, "--tag", "v1"}, how...)
+		args := append([]string{"verify", "-v", "-R", url, "--tag", "v1"}, how...)
 		return c.must(want, append(append(args, more...), file)...)
 	}
 	shows := func(out string, want ...string) {
