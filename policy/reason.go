@@ -248,7 +248,7 @@ var reasonTable = []info{
 	},
 	{
 		PolicyStale, ClassStale, "the policy expired more than 90 days ago",
-		"get the current policy; maintainers renew it with a new version",
+		"only a maintainer can end that: `repopolicy renew` in a clone, then commit and push; its workflow binds the new version",
 	},
 	{PolicyEnded, ClassDeny, "the policy is a tombstone: the repository has ended its releases", ""},
 	{
@@ -270,9 +270,10 @@ var reasonTable = []info{
 	{
 		EvidenceUnreachable, ClassUnavailable,
 		"no evidence allows the artifact, and a place that may have some gave no answer",
-		"try again, or put the evidence beside the artifact and use --offline",
+		"try again, or put the evidence beside the artifact, or name it with -b: it is verified as well there",
 	},
-	{ReleaseUnreachable, ClassUnavailable, "the release could not be read", "check its address and the network"},
+	{ReleaseUnreachable, ClassUnavailable, "the release could not be read",
+		"check its address, and try again; or download the files elsewhere, and verify them with -R and --tag"},
 	{ReleaseInvalid, ClassInvalid, "the release's listing is malformed", ""},
 	{
 		NoArtifacts, ClassUsage, "there was no artifact to judge",
@@ -354,7 +355,7 @@ var reasonTable = []info{
 	{TrustRootInvalid, ClassInvalid, "the trusted root is malformed", ""},
 	{
 		RepositoryUnreachable, ClassUnavailable, "the repository could not be fetched",
-		"check its address and the network, or name a clone of it with --git DIR",
+		"check its address, and try again; or name a clone of it with --git DIR: the logs are asked as before, so that gives up nothing",
 	},
 	{
 		TrustRootMissing, ClassUnavailable, "the Sigstore trusted root could not be had",
@@ -440,10 +441,12 @@ var reasonTable = []info{
 	},
 	{
 		NoBinding, ClassNoPolicy, "no policy is bound to this repository",
-		"check the repository's name; maintainers start with `repopolicy init`",
+		"check the repository's name; a policy that you have at hand judges with --policy FILE; maintainers start with " +
+			"`repopolicy init`",
 	},
-	{ViewStale, ClassStale, "what is known about the policy is older than --max-age", "go on-line"},
-	{PolicyExpired, ClassStale, "the policy has expired", "maintainers renew it with a new version"},
+	{ViewStale, ClassStale, "what is known about the policy is older than --max-age",
+		"go on-line; if it stays, whoever runs the directory has to let it read on"},
+	{PolicyExpired, ClassStale, "the policy has expired", "only a maintainer can end that: `repopolicy renew` in a clone, then commit and push; its workflow binds the new version"},
 	{
 		EntryLate, ClassDeny,
 		"the log entry is no evidence: it was logged after its certificate or its log had expired, or in no " +

@@ -134,7 +134,7 @@ func (a *app) lockUnbound(ctx context.Context, o *lockOptions, args []string) er
 	if v.Policy().Document() != nil { // it was asked for once more
 		return boundByNow(v.Policy())
 	}
-	if err := a.conclude(q, v, false); err != nil {
+	if err := a.conclude(ctx, q, v, false); err != nil {
 		return err
 	}
 	return a.writeSeen(o, v, older)

@@ -187,7 +187,7 @@ func (a *app) verdict(ctx context.Context, o *verifyOptions, args []string, full
 	if err != nil {
 		return err
 	}
-	return a.conclude(q, v, full)
+	return a.conclude(ctx, q, v, full)
 }
 
 // judgedBy returns what is judged by. Where a repository has bound nothing it says who signed.
@@ -195,7 +195,7 @@ func (a *app) judgedBy(ctx context.Context, q *question, args []string) (*repopo
 	p, err := q.policy(ctx)
 	var f *policy.Fault
 	if !errors.As(err, &f) || f.Reason != policy.NoBinding {
-		return p, err
+		return p, a.helped(ctx, q, err)
 	}
 	a.signers(ctx, q, args)
 	if l := q.lock; l != nil && l.Unbound != nil && !q.options.unbound.Given && f.Hint == "" {
@@ -228,8 +228,8 @@ func (a *app) watch(q *question, p *repopolicy.Policy) (stop func()) {
 }
 
 // conclude prints a verdict, and returns the error of one that does not allow.
-func (a *app) conclude(q *question, v *repopolicy.Verdict, full bool) error {
-	if err := a.say(q, v, v.Entries(), full); err != nil {
+func (a *app) conclude(ctx context.Context, q *question, v *repopolicy.Verdict, full bool) error {
+	if err := a.say(ctx, q, v, v.Entries(), full); err != nil {
 		// A verdict that says no stays one, however little could be said of it.
 		if v.OK() {
 			return err
@@ -243,9 +243,11 @@ func (a *app) conclude(q *question, v *repopolicy.Verdict, full bool) error {
 }
 
 // say prints a verdict, and before one that does not allow what was demanded.
-func (a *app) say(q *question, v *repopolicy.Verdict, entries []repopolicy.Entry, full bool) error {
+func (a *app) say(
+	ctx context.Context, q *question, v *repopolicy.Verdict, entries []repopolicy.Entry, full bool,
+) error {
 	o, s := q.options, q.summary(v.Policy())
-	r := report.New(s, v.Class(), entries, full, q.advice(full))
+	r := report.New(s, v.Class(), entries, full, a.advice(ctx, q, v.Policy(), full))
 	if !v.OK() && o.talks() && !o.verbose {
 		a.criteria(s, len(r.Artifacts))
 	}

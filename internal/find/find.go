@@ -249,7 +249,7 @@ func (f *Finder) settle(out *Found, state *memory.State) error {
 			}
 			return &policy.Fault{
 				Reason: policy.BelowRequired, Text: fmt.Sprintf("no answer from the %s: %s", name, err),
-				Hint: "try again, or do without --scan",
+				Hint: "try again, or do without --scan: then the index is believed, which may leave out what was bound",
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/airgap"
@@ -79,6 +80,9 @@ func (f *Found) Usable(now time.Time) error {
 	if d.Detail != "" {
 		out.Text += ": " + d.Detail
 	}
+	if d.Reason == policy.BelowRequired {
+		out.Hint = f.goingOn(t.Missing())
+	}
 	if hint := f.MayLag(); d.Reason == policy.Undisclosed && hint != "" {
 		out.Hint = hint
 	}
@@ -90,6 +94,38 @@ func (f *Found) Usable(now time.Time) error {
 			"`repopolicy lock -R " + f.Repository.String() + " -o FILE`"
 	}
 	return out
+}
+
+// goingOn says, where a service gave no answer or none was asked, whether what is kept allows to go
+// on, by which flag, and what that gives up; "" where nobody was silent.
+func (f *Found) goingOn(missing []string) string {
+	silent := f.Silent()
+	if len(silent) == 0 && !f.query.Offline {
+		return ""
+	}
+	again := "go on-line"
+	if len(silent) > 0 {
+		again = "try again, since the " + strings.Join(silent, " and the ") + " may answer then"
+	}
+	kept := "this machine has seen nothing of this policy before, so the files that it reads would be believed alone"
+	if n := f.Resolution.Chain.Seen(); n > 0 {
+		kept = fmt.Sprintf("this machine has seen the policy up to version %d before, and nothing older passes", n)
+	}
+	var lost []string
+	for _, label := range missing {
+		lost = append(lost, givenUp[label])
+	}
+	return fmt.Sprintf("%s; to go on now, add --require %s: %s, and %s; see `repopolicy help assurance`", again,
+		strings.Join(missing, ","), kept, strings.Join(lost, ", and "))
+}
+
+// givenUp says what a label of SPEC 9 leaves open that is less than the default demands.
+var givenUp = map[string]string{
+	string(policy.GenesisClaimed): "nothing shows that the first version is the repository's",
+	string(chain.CompleteNone):    "nothing shows what else was bound, revoked or yanked",
+	string(chain.CompleteHinted):  "nobody proves what else was bound",
+	string(chain.CompleteScanned): "no directory proves what else was bound",
+	string(chain.CompleteSigned):  "the directory may tell others something else",
 }
 
 // ofAnother reports whether the policy is of another repository or owner than the lock's, of when

@@ -134,8 +134,8 @@ type Evidence struct {
 }
 
 // Checked reports whether the evidence was verified, or tried and found wanting: what its own
-// words rule out is never tried.
-func (ev *Evidence) Checked() bool { return ev.stage >= stageVerify }
+// words rule out is never tried, nor what there was no trusted root for.
+func (ev *Evidence) Checked() bool { return ev.stage >= stageVerify && !ev.Decision.Open() }
 
 // maxOthers is how many further pieces of evidence a result mentions.
 const maxOthers = 100

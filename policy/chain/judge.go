@@ -167,6 +167,18 @@ func (t *Trusted) union(keys []policy.Key, of func(*policy.File) []policy.Key) [
 	return keys
 }
 
+// Missing returns the labels that are less than was demanded, as --require would take them.
+func (t *Trusted) Missing() (out []string) {
+	c := t.chain
+	if genesisRank[c.label] < genesisRank[t.demand.genesis()] && c.worst() == nil {
+		out = append(out, string(c.label))
+	}
+	if completenessRank[c.view.Completeness] < completenessRank[t.demand.completeness()] {
+		out = append(out, string(cmp.Or(c.view.Completeness, CompleteNone)))
+	}
+	return out
+}
+
 // refuse returns why nothing at all can be allowed: the chain is undecided, or
 // less is known than was demanded (SPEC 9).
 func (t *Trusted) refuse(req policy.Request) (policy.Decision, bool) {
@@ -178,14 +190,7 @@ func (t *Trusted) refuse(req policy.Request) (policy.Decision, bool) {
 	if worst != nil && worst.Reason != policy.NoBinding {
 		return no(worst.Reason, worst.Detail)
 	}
-	var missing []string
-	if genesisRank[c.label] < genesisRank[t.demand.genesis()] && worst == nil {
-		missing = append(missing, string(c.label))
-	}
-	if completenessRank[c.view.Completeness] < completenessRank[t.demand.completeness()] {
-		missing = append(missing, string(cmp.Or(c.view.Completeness, CompleteNone)))
-	}
-	if len(missing) > 0 {
+	if missing := t.Missing(); len(missing) > 0 {
 		return no(policy.BelowRequired, "to proceed with what is known: --require "+strings.Join(missing, ","))
 	}
 	frozen := t.demand.MaxAge > 0 && !c.view.Inputs.IsZero() && req.Now.Sub(c.view.Inputs) > t.demand.MaxAge
@@ -532,6 +537,9 @@ func (c *Chain) View() View { return c.view }
 
 // Alarms returns what the owners of the repository should know.
 func (c *Chain) Alarms() []Alarm { return slices.Clone(c.alarms) }
+
+// Seen returns how many versions of the chain an earlier run kept; 0 on a first use.
+func (c *Chain) Seen() int { return len(c.kept.Chain) }
 
 // Problems returns why the chain gives no verdict; none if it does.
 func (c *Chain) Problems() []Problem { return slices.Clone(c.problems) }
