@@ -555,7 +555,7 @@ func TestVectorHeaders(t *testing.T) {
 				switch {
 				case !slices.Contains(known, k) && !slices.Contains(kindHeaders[kind], k):
 					t.Errorf("%s/%s: unknown header %s", kind, v.Name, k)
-				case k == "reason" && reasons[val] == ClassUnset:
+				case k == "reason" && reasons[val] == classUnset:
 					t.Errorf("%s/%s: unknown reason %s", kind, v.Name, val)
 				case k == "reason" && kind != "policy" && reasons[val].String() != v.Header["expect"]:
 					t.Errorf("%s/%s: %s is not of class %s", kind, v.Name, val, v.Header["expect"])

@@ -15,7 +15,7 @@ type Class uint8
 // The classes, in the order in which the worse of two wins when several
 // artifacts are judged in one run; see [Worst].
 const (
-	ClassUnset       Class = iota
+	classUnset       Class = iota
 	ClassOK                // every artifact allowed
 	ClassStale             // policy expired or older than allowed
 	ClassUnavailable       // network or log unreachable, inconclusive
@@ -76,7 +76,7 @@ func Worst(cs ...Class) Class {
 	if len(cs) == 0 {
 		return ClassDeny
 	}
-	if slices.Contains(cs, ClassUnset) {
+	if slices.Contains(cs, classUnset) {
 		return ClassInternal
 	}
 	return slices.Max(cs)
@@ -248,7 +248,8 @@ var reasonTable = []info{
 	},
 	{
 		PolicyStale, ClassStale, "the policy expired more than 90 days ago",
-		"only a maintainer can end that: `repopolicy renew` in a clone, then commit and push; its workflow binds the new version",
+		"only a maintainer can end that: `repopolicy renew` in a clone, then commit and push; its workflow binds the " +
+			"new version",
 	},
 	{PolicyEnded, ClassDeny, "the policy is a tombstone: the repository has ended its releases", ""},
 	{
@@ -273,7 +274,7 @@ var reasonTable = []info{
 		"try again, or put the evidence beside the artifact, or name it with -b: it is verified as well there",
 	},
 	{ReleaseUnreachable, ClassUnavailable, "the release could not be read",
-		"check its address, and try again; or download the files elsewhere, and verify them with -R and --tag"},
+		"check its address and the network"},
 	{ReleaseInvalid, ClassInvalid, "the release's listing is malformed", ""},
 	{
 		NoArtifacts, ClassUsage, "there was no artifact to judge",
@@ -355,7 +356,8 @@ var reasonTable = []info{
 	{TrustRootInvalid, ClassInvalid, "the trusted root is malformed", ""},
 	{
 		RepositoryUnreachable, ClassUnavailable, "the repository could not be fetched",
-		"check its address, and try again; or name a clone of it with --git DIR: the logs are asked as before, so that gives up nothing",
+		"check its address and the network, or name a clone of it with --git DIR: the logs are asked as before, so that " +
+			"gives up nothing",
 	},
 	{
 		TrustRootMissing, ClassUnavailable, "the Sigstore trusted root could not be had",
@@ -445,8 +447,8 @@ var reasonTable = []info{
 			"`repopolicy init`",
 	},
 	{ViewStale, ClassStale, "what is known about the policy is older than --max-age",
-		"go on-line; if it stays, whoever runs the directory has to let it read on"},
-	{PolicyExpired, ClassStale, "the policy has expired", "only a maintainer can end that: `repopolicy renew` in a clone, then commit and push; its workflow binds the new version"},
+		"go on-line"},
+	{PolicyExpired, ClassStale, "the policy has expired", "a maintainer runs `repopolicy renew`, commits and pushes"},
 	{
 		EntryLate, ClassDeny,
 		"the log entry is no evidence: it was logged after its certificate or its log had expired, or in no " +

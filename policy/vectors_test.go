@@ -146,7 +146,7 @@ func TestRefnameVectors(t *testing.T) {
 func TestReasonsTable(t *testing.T) {
 	seen := map[Reason]bool{}
 	for _, r := range Reasons() {
-		if seen[r] || r.Text() == "" || r.Class() == ClassUnset {
+		if seen[r] || r.Text() == "" || r.Class() == classUnset {
 			t.Errorf("%s: twice, without text or without class", r)
 		}
 		seen[r] = true
@@ -163,12 +163,12 @@ func TestReasonsTable(t *testing.T) {
 			t.Errorf("%s exits %d", c, c.Exit())
 		}
 	}
-	if len(Classes()) != len(want) || Class(99).Exit() != 70 || ClassUnset.Exit() != 70 ||
+	if len(Classes()) != len(want) || Class(99).Exit() != 70 || classUnset.Exit() != 70 ||
 		Reason("nonsense").Class() != ClassInternal {
 		t.Error("an unknown class or code must be INTERNAL")
 	}
 	if Worst() != ClassDeny || Worst(ClassOK, ClassStale) != ClassStale ||
-		Worst(ClassOK, ClassUnset) != ClassInternal ||
+		Worst(ClassOK, classUnset) != ClassInternal ||
 		Worst(ClassInvalid, ClassDeny) != ClassDeny {
 		t.Error("the worst class")
 	}

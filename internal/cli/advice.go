@@ -38,6 +38,9 @@ func (a *app) advice(ctx context.Context, q *question, p *repopolicy.Policy, ful
 			return q.noEvidence(res.Artifact)
 		case policy.TrustRootMissing:
 			return a.noRoot(ctx, q), nil
+		case policy.ReleaseUnreachable:
+			return "check its address, and try again; nothing is kept that could stand in: files that you have verify with " +
+				"-R and --tag", nil
 		}
 		return "", nil
 	}
@@ -118,7 +121,8 @@ func (q *question) page(tag string) (string, bool) {
 // judgePage returns the command that judges a whole release by its address.
 func (q *question) judgePage(page string) []string {
 	t := q.options.typed
-	for _, flag := range []string{"repo", "tag", "name", "bundle", "ignore-missing"} { // the page says it, or it is of files here
+	// The page says what it is, and these are about files here.
+	for _, flag := range []string{"repo", "tag", "name", "bundle", "ignore-missing"} {
 		t = t.Without(flag)
 	}
 	return t.Arguments(page).Words()
@@ -138,8 +142,8 @@ func (q *question) noEvidence(artifact string) (string, []string) {
 		return "", nil
 	}
 	if page, ok := q.page("TAG"); ok {
-		return "say of which release it is, where its evidence is looked for then: add --tag TAG, or give the address of the " +
-			"release, " + page, nil
+		return "say of which release it is, where its evidence is looked for then: add --tag TAG, or give the address of " +
+			"the release, " + page, nil
 	}
 	return "say of which release it is with --tag TAG, or name the evidence with -b", nil
 }
@@ -158,8 +162,8 @@ func (a *app) noRoot(ctx context.Context, q *question) string {
 	if q.repo != "" {
 		more = " and --git DIR, a clone"
 	}
-	return "try again; this machine has kept a root: --offline" + more + " goes on with it, and does not see which keys were " +
-		"withdrawn since; " + file
+	return "try again; this machine has kept a root: --offline" + more + " goes on with it, and does not see which " +
+		"keys were withdrawn since; " + file
 }
 
 // helped returns an error with what to do about it, where that depends on this machine.

@@ -28,6 +28,7 @@ func tree(r *command.Run) *cobra.Command {
 		a.handInCommand(), a.statusCommand(), a.checkCommand(), a.doctorCommand(), a.VersionCommand(),
 		a.authorizeCommand(), a.signReleaseCommand(), a.approveCommand(),
 		a.exportCommand(), a.exportBundleCommand(), a.trustCommand(), a.importCommand(), a.evidenceCommand(),
+		a.assuranceTopic(),
 	)
 	return root
 }

@@ -45,7 +45,8 @@ func (l *limits) flags(root *cobra.Command) {
 	f := root.PersistentFlags()
 	l.memory.Kind, l.timeout.Kind = "BYTES", "DURATION"
 	l.color.Allowed = []string{"auto", "always", "never"}
-	f.Var(&l.color, "color", "whether text has colours; by default on a terminal, unless NO_COLOR is set or it is a dumb one")
+	f.Var(&l.color, "color",
+		"whether text has colours; by default on a terminal, unless NO_COLOR is set or it is a dumb one")
 	f.Var(&l.memory, "memory", "the most memory to use, such as 1G; by default 256M")
 	f.Var(&l.timeout, "timeout",
 		"how long the run may take, without the content of artifacts and without waiting for a person; by default 10m")

@@ -63,8 +63,9 @@ func (r *Run) Meter() *Meter {
 }
 
 func (r *Run) newMeter() *Meter {
-	m := &Meter{every: linesEvery, now: time.Now, over: r.Terminal, say: func(text string) { r.Err.Line("%s", text) }}
-	if r.Terminal {
+	over := r.Terminal && !r.dumb()
+	m := &Meter{every: linesEvery, now: time.Now, over: over, say: func(text string) { r.Err.Line("%s", text) }}
+	if over {
 		m.every, m.say = statusEvery, func(text string) { r.Err.Status("%s", text) }
 	}
 	return m

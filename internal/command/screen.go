@@ -28,17 +28,22 @@ func widthOf(f *os.File) int {
 // screens tells the printers what they write to. When is the value of --color; "" is auto: colours
 // where there is a terminal that has some, unless NO_COLOR is set (https://no-color.org).
 func (r *Run) screens(when string) {
-	get := r.Getenv
-	if get == nil {
-		get = func(string) string { return "" }
-	}
-	dumb := get("TERM") == "dumb"
 	for _, s := range []struct {
 		printer *report.Printer
 		width   int
 	}{{r.Out, r.OutWidth}, {r.Err, r.ErrWidth}} {
-		t := report.Terminal{Width: s.width, Dumb: dumb}
-		t.Colour = when == "always" || when != "never" && s.width > 0 && !dumb && get("NO_COLOR") == ""
-		s.printer.Show(t)
+		colour := when == "always" || when != "never" && s.width > 0 && !r.dumb() && r.setting("NO_COLOR") == ""
+		s.printer.Show(report.Terminal{Width: s.width, Colour: colour})
 	}
+}
+
+// dumb reports whether the terminal has no colours and cannot go back in a line.
+func (r *Run) dumb() bool { return r.setting("TERM") == "dumb" }
+
+// setting returns a variable of the environment.
+func (r *Run) setting(name string) string {
+	if r.Getenv == nil {
+		return ""
+	}
+	return r.Getenv(name)
 }

@@ -58,7 +58,8 @@ func TestTyped(t *testing.T) {
 
 // FuzzTyped reads what is shown with a shell: it has the words that were typed, or nothing is shown.
 func FuzzTyped(f *testing.F) {
-	for _, s := range []string{"x", "it's", "$(id)", "a b", "`id`", "-n", "--tag", "\\", "\"", "*", "~", "!!", "ü", "##[x"} {
+	seeds := []string{"x", "it's", "$(id)", "a b", "`id`", "-n", "--tag", "\\", "\"", "*", "~", "!!", "ü", "##[x"}
+	for _, s := range seeds {
 		f.Add(s)
 	}
 	sh, err := exec.LookPath("sh")

@@ -186,7 +186,8 @@ func (f *Found) unanswered() error {
 	if err == nil || res.Chain.View().Completeness.Beats(chain.CompleteScanned) {
 		return nil
 	}
-	hint := "try again, or proceed with --require first,hinted, which also looks the repository up as without --directory: an index may " +
+	hint := "try again, or proceed with --require first,hinted, which also looks the repository up as without " +
+		"--directory: an index may " +
 		"leave out what was bound, revoked or yanked"
 	if f.query.Offline || f.query.Staple != nil && !f.query.Beyond {
 		hint = "name a newer answer with --staple, or go on-line without one"

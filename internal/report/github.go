@@ -252,7 +252,8 @@ func JobSummary(r *Report, total string) string {
 		if by := inForce(x.JudgedBy); by != "" {
 			rule += ", " + by
 		}
-		row := fmt.Sprintf("| %s | %s | %s | %s | %s | %s |\n", x.Verdict, Code(x.Artifact), reason, rule, Code(x.Tag), signer)
+		row := fmt.Sprintf("| %s | %s | %s | %s | %s | %s |\n", x.Verdict, Code(x.Artifact), reason, rule, Code(x.Tag),
+			signer)
 		if b.Len()+len(row) > MaxSummaryBytes {
 			fmt.Fprintf(&b, "\n%d more are in the log.\n", len(order)-i)
 			break

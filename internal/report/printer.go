@@ -198,9 +198,6 @@ func (p *Printer) Status(format string, args ...any) {
 	p.mu.Lock()
 	t := p.terminal
 	p.mu.Unlock()
-	if t.Dumb {
-		return
-	}
 	text := Escape(fmt.Sprintf(format, args...))
 	if t.Width > 0 && cells(text) >= t.Width { // what is wider could not be overwritten
 		text = string([]rune(text)[:t.Width/2])

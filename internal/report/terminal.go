@@ -14,7 +14,6 @@ import (
 type Terminal struct {
 	Width  int  // in cells; 0 breaks no line
 	Colour bool // ECMA-48 colours are understood
-	Dumb   bool // it cannot go back in a line, so nothing is said of progress
 }
 
 // Show lets the printer write for a terminal.

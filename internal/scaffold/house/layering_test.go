@@ -132,7 +132,7 @@ var may = map[string][]string{
 	},
 	"internal/report": {
 		"", "internal/bindings", "internal/fetch", "internal/file", "internal/find", "internal/gate",
-		"internal/keys", "internal/release", "internal/spelling", "internal/trust", "policy",
+		"internal/keys", "internal/release", "internal/spelling", "internal/trust", "policy", "policy/chain",
 	},
 	"internal/command": {
 		"internal/airgap", "internal/answers", "internal/budget", "internal/file", "internal/find", "internal/git",
