@@ -74,10 +74,10 @@ func (q *question) otherTag(signed string) (string, []string) {
 		return "", nil
 	}
 	if isSpelling(signed, q.tag) {
-		return "the evidence verifies, and names " + signed + ": did you mean that?",
+		return "without --tag the evidence verifies, and names " + signed + ": did you mean that?",
 			q.options.typed.With("tag", signed).Words()
 	}
-	hint := fmt.Sprintf("the evidence verifies: the file is of the release %s, not of %s", signed, q.tag)
+	hint := fmt.Sprintf("without --tag the evidence verifies: the file is of the release %s, not of %s", signed, q.tag)
 	if page, ok := q.page(q.tag); ok {
 		return hint + ", whose files are at its own address", q.judgePage(page)
 	}

@@ -79,7 +79,7 @@ func (p *Printer) block(x *Artifact) {
 	for _, n := range x.Notes {
 		field("note", "%s", n.Text)
 	}
-	p.others(x.Others, 0)
+	p.others(x.Others, "", "", 0)
 	p.advice(x)
 }
 

@@ -21,6 +21,7 @@ import (
 // prints all that is known of each artifact. What weakens a verdict is printed always.
 func (p *Printer) Verdict(r *Report, full bool) {
 	allowed := 0
+	var brief []*Artifact
 	for i := range r.Artifacts {
 		x := &r.Artifacts[i]
 		if x.Permitted {
@@ -30,12 +31,14 @@ func (p *Printer) Verdict(r *Report, full bool) {
 		case full || x.Rules != nil:
 			p.block(x)
 		case x.Permitted:
+			brief = append(brief, x)
 			p.Head(Good, x.Verdict, "%s%s%s  %s", pad(x.Verdict), Named(x.Artifact), x.calledOtherwise(), x.released())
 		default:
+			brief = append(brief, x)
 			p.denied(x)
 		}
 	}
-	p.remarks(r.Artifacts)
+	p.remarks(brief)
 	p.notJudged(r.NotJudged, full)
 	p.judgedBy(r)
 	if len(r.Artifacts) != 1 || r.Artifacts[0].Verdict != r.Verdict {
@@ -169,19 +172,23 @@ func (p *Printer) denied(x *Artifact) {
 			p.row("claims", "%s; not checked yet", who)
 		}
 	}
-	p.others(x.Others, mostOthers)
+	p.others(x.Others, x.Reason, x.Detail, mostOthers)
 	p.advice(x)
 }
 
 // mostOthers is how many further pieces of evidence a short denial names.
 const mostOthers = 3
 
-// others prints what further evidence was seen, at most so many lines; 0 for all of it.
-func (p *Printer) others(all []Other, most int) {
+// others prints what further evidence was seen, at most so many lines; 0 for all of it. What was
+// said already is the same.
+func (p *Printer) others(all []Other, said policy.Reason, detail string, most int) {
 	alike := map[string]int{} // evidence of which the same is said, as of copies
 	var lines []string
 	for _, o := range all {
 		line := o.line()
+		if o.Reason == said && o.Detail == detail {
+			line = itemOf(o.Path, o.Item) + ": the same"
+		}
 		if alike[line]++; alike[line] == 1 {
 			lines = append(lines, line)
 		}
@@ -219,15 +226,15 @@ func (m *Mismatch) field() string {
 
 // remarks prints what verdicts rest on where that is less than usual: each once, and whom it is about
 // if that is not everything.
-func (p *Printer) remarks(artifacts []Artifact) {
+func (p *Printer) remarks(artifacts []*Artifact) {
 	about := map[Note][]string{}
 	var order []Note
-	for i := range artifacts {
-		for _, n := range artifacts[i].Notes {
+	for _, x := range artifacts {
+		for _, n := range x.Notes {
 			if about[n] == nil {
 				order = append(order, n)
 			}
-			about[n] = append(about[n], artifacts[i].Artifact)
+			about[n] = append(about[n], x.Artifact)
 		}
 	}
 	for _, n := range order {

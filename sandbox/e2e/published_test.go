@@ -108,7 +108,7 @@ func TestPublished(t *testing.T) {
 	ask(policy.ClassDeny, "verify", "-R", url, "--offline", "--require", "none", "--tag", "v1", "--git", clone(t, name), here)
 	// GitHub's attestations need no tag.
 	check(t, f.Attest(name, fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(one))), sign("v1", one)))
-	out, a = ask(policy.ClassOK, "verify", "-R", url, here)
+	out, a = ask(policy.ClassOK, "verify", "-v", "-R", url, here)
 	if len(a.urls) != 1 || !strings.Contains(out, "api.github.com/repos/acme/published/attestations/sha256:") {
 		t.Errorf("%s\n%v", out, a.urls)
 	}
