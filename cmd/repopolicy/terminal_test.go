@@ -60,9 +60,6 @@ func plain(s string) string {
 // TestTerminal compares what a terminal shows of the commands that are typed most with golden files.
 // No line is wider than the terminal but one that is a single word, so that no word is broken.
 func TestTerminal(t *testing.T) {
-	if testing.Short() && !*update {
-		t.Log("with -short, too: it takes a second")
-	}
 	dir := t.TempDir()
 	fixtures(t, dir)
 	for name, args := range map[string]string{
