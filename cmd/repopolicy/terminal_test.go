@@ -70,11 +70,12 @@ func TestTerminal(t *testing.T) {
 		"spelling":    "verify --policy policy.toml --tag 1.2.3 widget_1.2.3.tar.gz",
 		"no-evidence": "verify --policy policy.toml --tag v1.2.3 policy.toml",
 		"explain":     "explain --policy policy.toml bad/widget_branch.tar.gz",
-		"no-signer":   "verify --certificate-identity bob@example.com --certificate-oidc-issuer https://accounts.google.com widget.tar.gz",
-		"usage":       "verify widget_1.2.3.tar.gz",
-		"unreached":   "show -R acme/widget",
-		"check":       "check policy.toml",
-		"assurance":   "help assurance",
+		"no-signer": "verify --certificate-identity bob@example.com --certificate-oidc-issuer https://accounts.google.com " +
+			"widget.tar.gz",
+		"usage":     "verify widget_1.2.3.tar.gz",
+		"unreached": "show -R acme/widget",
+		"check":     "check policy.toml",
+		"assurance": "help assurance",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -123,7 +124,7 @@ func TestColour(t *testing.T) {
 		"auto":               {nil, []string{"--color", "auto"}, true},
 	} {
 		got := capture(t, dir, c.env, append(c.more, args...)...)
-		if strings.Contains(got, `\e[`) != c.wants || name != "NO_COLOR, always" && c.more == nil && plain(got) != plain(coloured) {
+		if strings.Contains(got, `\e[`) != c.wants || c.more == nil && plain(got) != plain(coloured) {
 			t.Errorf("%s: %s", name, got)
 		}
 		if strings.Contains(plain(got), `\e`) {

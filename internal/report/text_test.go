@@ -40,7 +40,8 @@ func TestVerdictText(t *testing.T) {
 	three := InForce{Version: 3, Newest: 3, From: day(11, 25)}
 	found := func() *Summary {
 		return &Summary{AsOf: *day(12, 1), Roots: []string{"public-good"}, Policy: &PolicySummary{
-			Repository: "https://github.com/acme/widget", Version: 3, Genesis: "first", Completeness: "hinted", KnownAsOf: day(12, 1),
+			Repository: "https://github.com/acme/widget", Version: 3, Genesis: "first", Completeness: "hinted",
+			KnownAsOf: day(12, 1),
 		}}
 	}
 	const released = "released by acme/widget v1 (release.yml, environment release), 2026-07-02\n"
@@ -52,7 +53,8 @@ func TestVerdictText(t *testing.T) {
 	}{
 		"an older version judged": {
 			[]Artifact{allowedBy("a", two)}, nil,
-			"OK    a  " + released + "policy version 2 of 3, in force when it was logged (2026-06-01 - 2026-11-25); " + sure + "\n",
+			"OK    a  " + released + "policy version 2 of 3, in force when it was logged (2026-06-01 - 2026-11-25); " +
+				sure + "\n",
 		},
 		"one for all": {
 			[]Artifact{allowedBy("a", three), allowedBy("b", three)}, nil,
@@ -87,8 +89,8 @@ func TestVerdictText(t *testing.T) {
 			},
 			"OK    'a b'  " + released + "note: a promise\n" +
 				"not judged: 1, side files, which nobody vouches for\n  x.asc: openpgp\n" +
-				"policy version 3 of 3, in force since 2026-11-25; first: only its own word (claimed); complete: nobody was asked " +
-				"(none), as of 2026-11-27T12:00:00Z; `repopolicy help assurance` says what that leaves open; trust: acme\n" +
+				"policy version 3 of 3, in force since 2026-11-25; first: only its own word (claimed); complete: nobody was " +
+				"asked (none), as of 2026-11-27T12:00:00Z; `repopolicy help assurance` says what that leaves open; trust: acme\n" +
 				"alarm: fork: two\nnot known: what was yanked\n",
 		},
 		"a run that is worse than what it judged": {
@@ -131,7 +133,8 @@ func TestVerdictText(t *testing.T) {
 // FuzzWrap breaks lines: no word is broken or lost, and no line is wider than the terminal but one
 // that is a single word.
 func FuzzWrap(f *testing.F) {
-	for _, s := range []string{"", "a b", "  policy     sha256:0123, pinned by you", "日本語 widget", strings.Repeat("x", 90) + " y"} {
+	long := strings.Repeat("x", 90) + " y"
+	for _, s := range []string{"", "a b", "  policy     sha256:0123, pinned by you", "日本語 widget", long} {
 		f.Add(s, uint8(20))
 	}
 	f.Fuzz(func(t *testing.T, s string, width uint8) {
