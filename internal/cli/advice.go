@@ -11,6 +11,7 @@ import (
 	"github.com/repopolicy/repopolicy"
 	"github.com/repopolicy/repopolicy/internal/fetch"
 	"github.com/repopolicy/repopolicy/internal/report"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -176,10 +177,11 @@ func (a *app) helped(ctx context.Context, q *question, err error) error {
 	switch f.Reason {
 	case policy.TrustRootMissing:
 		more.Hint = a.noRoot(ctx, q)
-	default:
-		if f.Reason.Class() == policy.ClassAlarm && q.repo != "" {
-			more.Hint = strings.TrimPrefix(f.Reason.Hint()+"; ", "; ") + "`repopolicy log -R " + q.repo + "` lists the versions"
-		}
+	case policy.LogForked, policy.DirectoryLied:
+		more.Hint = f.Reason.Hint() + "; `repopolicy evidence show FILE` judges it anywhere"
+	case policy.ChainForked, policy.GenesisConflict, policy.RepositoryChanged, policy.OwnerChanged, policy.AlarmRaised:
+		more.Hint = strings.TrimPrefix(f.Reason.Hint()+"; ", "; ") + "`repopolicy log -R " + spelling.ShellWord(q.repo) +
+			"` lists the versions"
 	}
 	return &more
 }

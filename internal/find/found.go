@@ -115,8 +115,15 @@ func (f *Found) goingOn(missing []string) string {
 	for _, label := range missing {
 		lost = append(lost, givenUp[label])
 	}
-	return fmt.Sprintf("%s; to go on now, add --require %s: %s, and %s; see `repopolicy help assurance`", again,
-		strings.Join(missing, ","), kept, strings.Join(lost, ", and "))
+	flags := "--require " + strings.Join(missing, ",")
+	if !f.query.Offline { // a log that is silent about this may be so about its history, which a flag does not lift
+		lost = append(lost, "no log is asked whether it shows others the same")
+		if flags = "--offline " + flags; f.query.Clone == "" {
+			flags += " and --git DIR, a clone"
+		}
+	}
+	return fmt.Sprintf("%s; to go on now, add %s: %s, and %s; see `repopolicy help assurance`", again, flags, kept,
+		strings.Join(lost, ", and "))
 }
 
 // givenUp says what a label of SPEC 9 leaves open that is less than the default demands.
