@@ -18,7 +18,7 @@ import (
 
 // advice says what to do about a denial. A command to type is made of what was typed and of what was
 // verified, and has no flag by which this very denial would not be one.
-func (a *app) advice(ctx context.Context, q *question, p *repopolicy.Policy, full bool) report.Advice {
+func (a *app) advice(ctx context.Context, q *question, v *repopolicy.Verdict, full bool) report.Advice {
 	typed := q.options.typed
 	if typed == nil {
 		return nil
@@ -32,7 +32,7 @@ func (a *app) advice(ctx context.Context, q *question, p *repopolicy.Policy, ful
 			}
 		case policy.TagMismatch:
 			if signed == nil {
-				signed = q.signedTags(ctx, p)
+				signed = q.signedTags(ctx, v.Policy(), len(v.Entries()))
 			}
 			return q.otherTag(signed[res.Artifact])
 		case policy.NoEvidence:
@@ -47,11 +47,18 @@ func (a *app) advice(ctx context.Context, q *question, p *repopolicy.Policy, ful
 	}
 }
 
+// mostAsked is of how many artifacts it is found out which tag they are of: not of so many that it
+// takes long, nor of what would be downloaded again.
+const mostAsked = 8
+
 // signedTags judges once more without the tag that was asked for, and returns the tags of what is
 // allowed then: those that verified evidence names. Nothing is written, and no verdict comes of it.
-func (q *question) signedTags(ctx context.Context, p *repopolicy.Policy) map[string]string {
+func (q *question) signedTags(ctx context.Context, p *repopolicy.Policy, judged int) map[string]string {
 	out := map[string]string{}
-	if !q.options.tag.Given {
+	elsewhere := func(arg string) bool {
+		return fetch.IsURL(arg) || fetch.IsImage(arg) || strings.HasPrefix(arg, "pkg:")
+	}
+	if !q.options.tag.Given || judged > mostAsked || slices.ContainsFunc(q.args, elsewhere) {
 		return out
 	}
 	c := *q.client
@@ -85,18 +92,10 @@ func (q *question) otherTag(signed string) (string, []string) {
 	return hint, nil
 }
 
-// isSpelling reports whether two tags are of one version, which projects call v1.2.3, 1.2.3 or
-// widget-v1.2.3.
+// isSpelling reports whether two tags differ in nothing but the "v" that some projects write. What
+// else stands before a version may name another part of a project.
 func isSpelling(signed, asked string) bool {
-	version := func(tag string) string {
-		tag = tag[strings.LastIndexAny(tag, "/@")+1:]
-		if i := strings.IndexFunc(tag, func(r rune) bool { return r >= '0' && r <= '9' }); i > 0 &&
-			strings.ContainsAny(tag[i-1:i], "v-_") {
-			return tag[i:]
-		}
-		return tag
-	}
-	return signed != asked && version(signed) == version(asked) && strings.ContainsAny(asked, "0123456789")
+	return strings.TrimPrefix(signed, "v") == strings.TrimPrefix(asked, "v")
 }
 
 // page returns the URL of a release of the repository, where its forge is known.

@@ -25,6 +25,7 @@ import (
 // question is what flags and arguments ask of verify and explain.
 type question struct {
 	options  *verifyOptions
+	args     []string // what is judged, as it was typed
 	client   *repopolicy.Client
 	repo     string // whose policy is judged by; "" without one
 	asOf     time.Time
@@ -40,7 +41,7 @@ type question struct {
 // question reads flags and arguments, and the files that they name. What is wrong with them
 // is said before anybody is asked anything.
 func (a *app) question(o *verifyOptions, args []string) (*question, error) {
-	q := &question{options: o, repo: o.Repo.Value, tag: o.tag.Value}
+	q := &question{options: o, args: args, repo: o.Repo.Value, tag: o.tag.Value}
 	c, err := a.client(o)
 	if err != nil {
 		return nil, err

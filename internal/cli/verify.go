@@ -247,7 +247,7 @@ func (a *app) say(
 	ctx context.Context, q *question, v *repopolicy.Verdict, entries []repopolicy.Entry, full bool,
 ) error {
 	o, s := q.options, q.summary(v.Policy())
-	r := report.New(s, v.Class(), entries, full, a.advice(ctx, q, v.Policy(), full))
+	r := report.New(s, v.Class(), entries, full, a.advice(ctx, q, v, full))
 	if !v.OK() && o.talks() && !o.verbose {
 		a.criteria(s, len(r.Artifacts))
 	}

@@ -58,7 +58,7 @@ func (a GitHub) Verdict(r *Report, more ...Output) {
 			}
 		}
 		a.annotate("error", Position{file: x.Artifact}, fmt.Sprintf("repopolicy: %s [%s]", x.Verdict, x.Reason),
-			append(lines, x.Hint)...)
+			append(lines, x.Hint, x.Next)...)
 	}
 	for _, alarm := range r.Alarms {
 		a.annotate("warning", Position{}, "repopolicy: alarm", alarm)

@@ -155,7 +155,7 @@ func NewSARIF(r *Report) *SARIF {
 		if x.Permitted && x.Rule != "" {
 			text += " (rule " + x.Rule + ")"
 		}
-		for _, more := range []string{x.Detail, x.Hint} {
+		for _, more := range []string{x.Detail, x.Hint, x.Next} {
 			if more != "" {
 				text += ". " + more
 			}
