@@ -55,6 +55,19 @@ func TestHints(t *testing.T) {
 		!strings.HasSuffix(lines[1], "; first: yes (first); complete: as the log's index says (hinted)") {
 		t.Errorf("%s", out)
 	}
+	// On a terminal of 80 columns these are four.
+	narrow := newComputer(t)
+	narrow.width, narrow.env["NO_COLOR"] = 80, "1"
+	t.Chdir(filepath.Dir(good))
+	out = narrow.must(policy.ClassOK, "verify", "-R", "acme/hints", "--tag", "v1", filepath.Base(good))
+	if n := strings.Count(out, "\n"); n > 4 {
+		t.Errorf("%d lines\n%s", n, out)
+	}
+	for line := range strings.Lines(out) {
+		if len(line) > 81 {
+			t.Errorf("%d columns: %s", len(line)-1, line)
+		}
+	}
 	// A command that is proposed, and what comes of it.
 	for what, c := range map[string]struct {
 		args, want string

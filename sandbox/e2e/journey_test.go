@@ -60,6 +60,7 @@ type computer struct {
 	timeout   time.Duration       // of a request; 0 for the usual one
 	answers   string              // of who sits at its terminal; "" if there is none
 	ahead     time.Duration       // of its clock
+	width     int                 // of its terminal; 0 for none
 	config    string              // directory of its user's configuration; "" if there is none
 	docker    bool                // it logs in at registries as Docker does
 	named     *answers.Descriptor // directory of its trust root; nil if that names none
@@ -79,7 +80,7 @@ func (c *computer) repopolicy(args ...string) (int, string) {
 	var out bytes.Buffer
 	env := command.Env{
 		Stdout: &out, Stderr: &out, Now: func() time.Time { return time.Now().Add(c.ahead) }, Transport: c.transport, Timeout: c.timeout, Version: "v1.0.0",
-		Terminal: c.answers != "", Stdin: strings.NewReader(c.answers),
+		OutWidth: c.width, ErrWidth: c.width, Terminal: c.answers != "", Stdin: strings.NewReader(c.answers),
 		Getenv:    func(name string) string { return c.env[name] },
 		StateDir:  func() (string, error) { return c.state, nil },
 		ConfigDir: func() (string, error) { return c.config, nil },
