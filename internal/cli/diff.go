@@ -191,19 +191,23 @@ func (a *app) printDiff(f *find.Found, before, after side, json bool) error {
 		return nil
 	}
 	for _, c := range doc.Changes {
-		mark := ""
-		if c.Loosens {
-			mark = " (loosens)"
-		}
-		switch c.Kind {
-		case compare.Added:
-			a.Out.Line("+ %s: %s%s", c.Path, c.New, mark)
-		case compare.Removed:
-			a.Out.Line("- %s: %s%s", c.Path, c.Old, mark)
-		default:
-			a.Out.Line("~ %s: %s, was %s%s", c.Path, c.New, c.Old, mark)
-		}
+		a.Out.Line("%s", c.text())
 	}
 	a.Out.Text(doc.Text)
 	return nil
+}
+
+// text says in a line what changed.
+func (c diffChange) text() string {
+	mark := ""
+	if c.Loosens {
+		mark = " (loosens)"
+	}
+	switch c.Kind {
+	case compare.Added:
+		return fmt.Sprintf("+ %s: %s%s", c.Path, c.New, mark)
+	case compare.Removed:
+		return fmt.Sprintf("- %s: %s%s", c.Path, c.Old, mark)
+	}
+	return fmt.Sprintf("~ %s: %s, was %s%s", c.Path, c.New, c.Old, mark)
 }

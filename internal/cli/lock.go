@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -12,6 +13,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/propose/compare"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -91,12 +93,58 @@ func (a *app) lock(ctx context.Context, o *lockOptions) error {
 		return err
 	}
 	l := find.NewLock(f)
+	before := o.before()
 	if err := o.write(l); err != nil {
 		return err
 	}
 	a.Err.Line("wrote %s: %d %s, first sha256:%s", o.out.Value, len(l.Chain), report.Plural(len(l.Chain), "version"),
 		l.Chain[0])
+	a.sayLocked(f, before, l)
 	return nil
+}
+
+// before returns the lock file that this one comes after: that of --lock, or what lies where it is
+// written; nil if there is none.
+func (o *lockOptions) before() *find.Lock {
+	at := o.Lock
+	if !at.Given {
+		at = o.out
+	}
+	look := command.Lookup{Lock: command.Once{Value: at.Value, Given: true}}
+	l, err := look.ReadLock()
+	if err != nil {
+		return nil // the file is none yet, and of --lock that was said before
+	}
+	return l
+}
+
+// sayLocked says what a new lock file names that the one before did not.
+func (a *app) sayLocked(f *find.Found, before, now *find.Lock) {
+	switch {
+	case before == nil:
+		return
+	case before.Repository != now.Repository:
+		a.Err.Line("note: the file was of %s before", before.Repository)
+		return
+	case len(before.Chain) > len(now.Chain) || !slices.Equal(before.Chain, now.Chain[:len(before.Chain)]):
+		a.Err.Line("note: the file named another history before; with --lock it would have been demanded")
+		return
+	case len(before.Chain) == len(now.Chain):
+		a.Err.Line("  nothing has changed since the file before")
+		return
+	}
+	versions := f.Versions()
+	var old *policy.File
+	if n := len(before.Chain); n > 0 {
+		old = versions[n-1].Document.Content()
+	}
+	for _, v := range versions[len(before.Chain):] {
+		a.Err.Line("  version %d is new, signed by %s", v.Number, orNobody(f.Resolution.Chain.SignedBy(v.Number)))
+		for _, c := range compare.Policies(old, v.Document.Content()) {
+			a.Err.Line("    %s", diffChange(c).text())
+		}
+		old = v.Document.Content()
+	}
 }
 
 // lockUnbound judges a release of a repository without a policy as verify does, and writes down by

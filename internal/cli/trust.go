@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
 	"github.com/repopolicy/repopolicy/internal/trust/tuf"
@@ -43,6 +45,7 @@ type trustOptions struct {
 	command.Roots
 	offline bool
 	output  command.Once
+	format  command.Format // of show and update
 }
 
 func (o *trustOptions) configFlag(cmd *cobra.Command) {
@@ -52,7 +55,7 @@ func (o *trustOptions) configFlag(cmd *cobra.Command) {
 }
 
 func (a *app) trustShowCommand() *cobra.Command {
-	o := &trustOptions{}
+	o := &trustOptions{format: *textOrJSON()}
 	cmd := &cobra.Command{
 		Use:   "show",
 		Short: "print which roots are trusted, for what, and until when",
@@ -64,11 +67,12 @@ which repositories it speaks. It follows each of them, off-line as far as the ca
 	}
 	o.configFlag(cmd)
 	cmd.Flags().BoolVar(&o.offline, "offline", false, "do not use the network")
+	cmd.Flags().Var(&o.format, "format", "form of the output")
 	return cmd
 }
 
 func (a *app) trustUpdateCommand() *cobra.Command {
-	o := &trustOptions{}
+	o := &trustOptions{format: *textOrJSON()}
 	cmd := &cobra.Command{
 		Use:   "update [NAME...]",
 		Short: "follow trust roots to their newest metadata now",
@@ -77,7 +81,56 @@ func (a *app) trustUpdateCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return a.trustShow(cmd.Context(), o, args, true) },
 	}
 	o.configFlag(cmd)
+	cmd.Flags().Var(&o.format, "format", "form of the output")
 	return cmd
+}
+
+// trusted is the result of trust show and trust update as JSON.
+type trusted struct {
+	Schema    string          `json:"schema"`
+	Roots     []trustedRoot   `json:"roots"`
+	Scopes    []trustedScope  `json:"scopes"` // the first that matches decides; of none in all, null
+	Anchors   []trustedAnchor `json:"anchors"`
+	Otherwise string          `json:"otherwise,omitempty"` // the root for everything else
+}
+
+// trustedRoot is one root, or why it cannot be used.
+type trustedRoot struct {
+	Name       string        `json:"name"`
+	From       string        `json:"from,omitempty"` // where it is followed
+	For        string        `json:"for,omitempty"`  // of one without a trusted root
+	Digest     string        `json:"root,omitempty"` // of the trusted root
+	Forges     string        `json:"forges,omitempty"`
+	Directory  string        `json:"directory,omitempty"`
+	Beside     string        `json:"beside,omitempty"` // who says what it does not say itself
+	Introduces []trustedMore `json:"introduces"`
+	Expires    *time.Time    `json:"expires,omitempty"` // of the role of its metadata that expires first
+	Role       string        `json:"role,omitempty"`
+	Reason     policy.Reason `json:"reason,omitempty"`
+	Text       string        `json:"text,omitempty"`
+}
+
+// trustedMore is a root that another one introduces.
+type trustedMore struct {
+	Path         string   `json:"path"`
+	Name         string   `json:"name,omitempty"`
+	Repositories []string `json:"repositories,omitempty"`
+	URL          string   `json:"url,omitempty"`
+	Role         string   `json:"role,omitempty"`
+	Yours        bool     `json:"yours,omitempty"` // the user has one of that name, which comes in its place
+	Text         string   `json:"text,omitempty"`  // why it is none
+}
+
+type trustedScope struct {
+	Repositories []string `json:"repositories"`
+	Roots        []string `json:"roots"`
+	Threshold    int      `json:"threshold"`
+	Continue     bool     `json:"continue,omitempty"`
+}
+
+type trustedAnchor struct {
+	Repositories []string `json:"repositories"`
+	Root         string   `json:"root"`
 }
 
 // trustShow prints roots; fresh asks for newer metadata first.
@@ -95,25 +148,32 @@ func (a *app) trustShow(ctx context.Context, o *trustOptions, names []string, fr
 			return err
 		}
 	}
+	doc := &trusted{Schema: report.SchemaURL("trust-v1"), Roots: []trustedRoot{}}
 	class := policy.ClassOK
 	for _, name := range names {
-		if err := a.showRoot(ctx, c, name, trust.Options{Offline: o.offline, Fresh: fresh}); err != nil {
+		one, err := a.rootOf(ctx, c, name, trust.Options{Offline: o.offline, Fresh: fresh})
+		if err != nil {
 			f := command.FaultOf(err)
 			if f == nil || !all {
 				return err
 			}
-			a.Out.Line("%s", name)
-			a.Out.Line("  not usable  %s", f.Text)
+			one = &trustedRoot{Name: name, Introduces: []trustedMore{}, Reason: f.Reason, Text: f.Text}
 			class = policy.Worst(class, f.Reason.Class())
 		}
+		doc.Roots = append(doc.Roots, *one)
 	}
 	if all {
-		a.showScopes(c)
+		doc.scopes(c)
 	}
-	if class != policy.ClassOK {
-		return command.Decided{Class: class}
+	if o.format.JSON() {
+		err = a.Out.JSON(doc)
+	} else {
+		a.printTrusted(doc)
 	}
-	return nil
+	if err == nil && class != policy.ClassOK {
+		err = command.Decided{Class: class}
+	}
+	return err
 }
 
 // everyRoot returns the names of the roots that are trusted.
@@ -135,99 +195,130 @@ func isRoot(c *trust.Config, name string) error {
 	return nil
 }
 
-// showScopes prints which roots speak for which repositories.
-func (a *app) showScopes(c *trust.Config) {
-	if c != nil {
-		for _, s := range c.Scopes {
-			more := ""
-			if s.Continue {
-				more = ", then what follows"
-			}
-			repositories, roots := strings.Join(s.Repositories, ", "), strings.Join(s.Roots, ", ")
-			a.Out.Line("%s: %d of %s%s", repositories, s.Threshold, roots, more)
-		}
-		for _, s := range c.Anchors {
-			a.Out.Line("%s: anchored by %s", strings.Join(s.Repositories, ", "), s.Root)
-		}
+// scopes says which roots speak for which repositories.
+func (t *trusted) scopes(c *trust.Config) {
+	t.Scopes, t.Anchors, t.Otherwise = []trustedScope{}, []trustedAnchor{}, string(trust.PublicGood)
+	if c == nil {
+		return
 	}
-	a.Out.Line("everything else: %s", trust.PublicGood)
+	for _, s := range c.Scopes {
+		t.Scopes = append(t.Scopes, trustedScope{s.Repositories, s.Roots, s.Threshold, s.Continue})
+	}
+	for _, s := range c.Anchors {
+		t.Anchors = append(t.Anchors, trustedAnchor{s.Repositories, s.Root})
+	}
 }
 
-func (a *app) showRoot(ctx context.Context, c *trust.Config, name string, how trust.Options) error {
-	var expires time.Time
-	var role string
-	how.Followed = func(r string, h tuf.Header) { role, expires = r, h.Expires }
+// rootOf follows a root and says what it is.
+func (a *app) rootOf(ctx context.Context, c *trust.Config, name string, how trust.Options) (*trustedRoot, error) {
+	out := &trustedRoot{Name: name, Introduces: []trustedMore{}}
+	how.Followed = func(r string, h tuf.Header) {
+		at := h.Expires.UTC()
+		out.Role, out.Expires = r, &at
+	}
 	r, err := a.Finder().Open(ctx, c, name, how)
-	super := role != "" && errors.Is(err, tuf.ErrNoTarget) // it has no trusted root, and may anchor
+	super := out.Role != "" && errors.Is(err, tuf.ErrNoTarget) // it has no trusted root, and may anchor
 	if err != nil && !super {
-		return find.RootFault(err)
+		return nil, find.RootFault(err)
 	}
 	named, ok := c.Root(name)
-	var others []trust.ListedIntroduction
 	if ok { // it was followed a moment ago
-		if others, err = c.Introductions(ctx, name, a.Finder().Named(c, trust.Options{Offline: how.Offline})); err != nil {
-			return find.RootFault(err)
+		listed, err := c.Introductions(ctx, name, a.Finder().Named(c, trust.Options{Offline: how.Offline}))
+		if err != nil {
+			return nil, find.RootFault(err)
 		}
-	}
-	a.Out.Line("%s", name)
-	if ok {
-		a.Out.Line("  from        %s", named.URL)
+		out.From = named.URL
+		out.introduces(c, listed)
 	}
 	switch {
 	case super && len(named.Beside) > 0:
-		a.Out.Line("  for         what %s may leave open: it has no trusted root", strings.Join(named.Beside, ", "))
-	case super && len(others) > 0:
-		a.Out.Line("  for         anchors, and the roots that it introduces: it has no trusted root")
+		out.For = fmt.Sprintf("what %s may leave open: it has no trusted root", strings.Join(named.Beside, ", "))
+	case super && len(out.Introduces) > 0:
+		out.For = "anchors, and the roots that it introduces: it has no trusted root"
 	case super:
-		a.Out.Line("  for         anchors alone: it has no trusted root")
+		out.For = "anchors alone: it has no trusted root"
 	default:
-		a.Out.Line("  root        %s", r.Digest())
+		out.Digest = r.Digest().String()
 	}
-	a.showContent(c, name, r)
-	a.showIntroductions(c, others)
-	if !expires.IsZero() {
-		a.showExpiry(name, role, expires)
-	}
-	return nil
-}
-
-// showContent prints what a root has besides certificate authorities and logs.
-func (a *app) showContent(c *trust.Config, name string, r trust.Root) {
 	if r.Forges != nil {
-		a.Out.Line("  forges      sha256:%s", r.Forges.Digest())
+		out.Forges = "sha256:" + r.Forges.Digest()
 	}
 	if r.Directory != nil {
-		a.Out.Line("  directory   %s", r.Directory.URL)
+		out.Directory = r.Directory.URL
 	}
 	if by := c.Beside(name); by != "" {
-		a.Out.Line("  beside it   %s, for what it does not say itself", by)
+		out.Beside = by
 	} else if name == string(trust.PublicGood) && trust.HasProject() {
-		a.Out.Line("  beside it   the root of this project, for what it does not say itself")
+		out.Beside = "the root of this project"
+	}
+	return out, nil
+}
+
+// introduces says which roots the root introduces.
+func (r *trustedRoot) introduces(c *trust.Config, listed []trust.ListedIntroduction) {
+	for _, l := range listed {
+		one := trustedMore{Path: l.Path}
+		if l.Err != nil {
+			one.Text = l.Err.Error()
+		} else {
+			_, own := c.Root(l.Name)
+			one.Name, one.Repositories, one.URL, one.Role, one.Yours = l.Name, l.Repositories, l.URL, l.Role, own
+		}
+		r.Introduces = append(r.Introduces, one)
 	}
 }
 
-// showIntroductions prints which roots a root introduces.
-func (a *app) showIntroductions(c *trust.Config, listed []trust.ListedIntroduction) {
-	for _, l := range listed {
-		if l.Err != nil {
-			a.Out.Line("  introduces  nobody at %s: %s", l.Path, l.Err)
-			continue
+func (a *app) printTrusted(doc *trusted) {
+	for _, r := range doc.Roots {
+		a.printRoot(&r)
+	}
+	for _, s := range doc.Scopes {
+		more := ""
+		if s.Continue {
+			more = ", then what follows"
 		}
+		a.Out.Line("%s: %d of %s%s", strings.Join(s.Repositories, ", "), s.Threshold, strings.Join(s.Roots, ", "), more)
+	}
+	for _, s := range doc.Anchors {
+		a.Out.Line("%s: anchored by %s", strings.Join(s.Repositories, ", "), s.Root)
+	}
+	if doc.Otherwise != "" {
+		a.Out.Line("everything else: %s", doc.Otherwise)
+	}
+}
+
+func (a *app) printRoot(r *trustedRoot) {
+	a.Out.Line("%s", r.Name)
+	besides := r.Beside
+	if besides != "" {
+		besides += ", for what it does not say itself"
+	}
+	for _, f := range [][2]string{
+		{"not usable", r.Text}, {"from", r.From}, {"for", r.For}, {"root", r.Digest}, {"forges", r.Forges},
+		{"directory", r.Directory}, {"beside it", besides},
+	} {
+		if f[1] != "" {
+			a.Out.Line("  %-11s %s", f[0], f[1])
+		}
+	}
+	for _, l := range r.Introduces {
 		own := ""
-		if _, ok := c.Root(l.Name); ok {
+		switch {
+		case l.Text != "":
+			a.Out.Line("  introduces  nobody at %s: %s", l.Path, l.Text)
+			continue
+		case l.Yours:
 			own = "; yours of that name comes in its place"
 		}
 		a.Out.Line("  introduces  %s for %s, from %s, says its role %s%s", l.Name, strings.Join(l.Repositories, ", "), l.URL,
 			l.Role, own)
 	}
-}
-
-// showExpiry prints until when a root is good.
-func (a *app) showExpiry(name, role string, expires time.Time) {
-	a.Out.Line("  expires     %s (%s)", expires.UTC().Format(time.RFC3339), role)
-	if left := expires.Sub(a.Now()); left < expiresSoon {
-		a.Err.Line("note: the %s of %s expires in %s; whoever keeps it has to sign it anew", role, name,
-			left.Round(time.Hour))
+	if r.Expires != nil {
+		a.Out.Line("  expires     %s (%s)", r.Expires.Format(time.RFC3339), r.Role)
+		if left := r.Expires.Sub(a.Now()); left < expiresSoon {
+			a.Err.Line("note: the %s of %s expires in %s; whoever keeps it has to sign it anew", r.Role, r.Name,
+				left.Round(time.Hour))
+		}
 	}
 }
 

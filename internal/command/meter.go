@@ -26,6 +26,8 @@ const (
 	Entries   Unit = "entries"
 	Artifacts Unit = "artifacts"
 	Releases  Unit = "releases"
+
+	Repositories Unit = "repositories"
 )
 
 // Meter tells a person how far the parts of a long run are, how fast they are, and how long they

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/clip"
@@ -166,4 +167,67 @@ func parseReleases(data []byte, n int) ([]Published, error) {
 		}
 	}
 	return out, nil
+}
+
+// Owned returns the repositories of an organisation or user on github.com that are neither archived
+// nor forks, at most so many.
+// https://docs.github.com/en/rest/repos/repos#list-organization-repositories
+func Owned(ctx context.Context, owner string, most int, n Net) ([]policy.Locator, error) {
+	any, err := policy.ParseLocator("https://github.com/" + strings.ToLower(owner) + "/any")
+	if err != nil || strings.Contains(owner, "/") {
+		return nil, fmt.Errorf("%q is no owner of repositories on github.com", clip.Text(owner))
+	}
+	ask, err := API(any, GitHub, n)
+	if err != nil {
+		return nil, err
+	}
+	const page, mostPages = 100, 50
+	kind := "orgs"
+	var out []policy.Locator
+	for i := 1; ; i++ {
+		data, err := ask(ctx, fmt.Sprintf("%s/%s/repos?per_page=%d&page=%d", kind, owner, page, i))
+		if errors.Is(err, fs.ErrNotExist) && i == 1 && kind == "orgs" {
+			kind, i = "users", 0
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("listing the repositories of %s: %w", clip.Text(owner), err)
+		}
+		found, listed, err := parseOwned(data, strings.TrimSuffix(any.String(), "any"))
+		if err != nil {
+			return nil, err
+		}
+		if out = append(out, found...); len(out) > most {
+			return nil, fmt.Errorf("%s has more than %d repositories", clip.Text(owner), most)
+		}
+		switch {
+		case listed < page:
+			return out, nil
+		case i == mostPages:
+			return nil, fmt.Errorf("%s has more than %d repositories, archived ones and forks included", clip.Text(owner), i*page)
+		}
+	}
+}
+
+// parseOwned reads a page of a list of repositories, each of which begins with a prefix, and how many it
+// lists.
+func parseOwned(data []byte, prefix string) (out []policy.Locator, listed int, err error) {
+	var list []struct {
+		FullName string `json:"full_name"`
+		Archived bool   `json:"archived"`
+		Fork     bool   `json:"fork"`
+	}
+	if err := json.Unmarshal(data, &list); err != nil || list == nil {
+		return nil, 0, errors.New("the answer is no list of repositories")
+	}
+	for _, r := range list {
+		l, err := policy.NormalizeLocator("https://github.com/" + r.FullName)
+		if err != nil || !strings.HasPrefix(l.String(), prefix) {
+			return nil, 0, fmt.Errorf("the list has %q, which is not asked for", clip.Text(r.FullName))
+		}
+		if !r.Archived && !r.Fork {
+			out = append(out, l)
+		}
+	}
+	return out, len(list), nil
 }

@@ -78,6 +78,30 @@ func (c *Chain) Standing(h History, digest string) (Standing, error) {
 	return out, nil
 }
 
+// SignedBy returns the names of the members whose signatures let a version of the chain count, of that
+// version and of the one before it, each once; none where the repository's own workflow is the only
+// maintainer, and of a version that there is not.
+func (c *Chain) SignedBy(number int) (names []string) {
+	if c == nil || c.walk == nil || number < 1 || number > len(c.links) {
+		return nil
+	}
+	var prev *link
+	at := c.links[number-1]
+	if number > 1 {
+		prev = c.links[number-2]
+	}
+	sigs := c.walk.countable(prev, at.stmt)
+	names = tally(&at.file().Maintainers, sigs).Signed
+	if prev != nil {
+		for _, name := range tally(&prev.file().Maintainers, sigs).Signed {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
 func tally(m *policy.Maintainers, sigs []*signature) Standing {
 	if m.Repository {
 		return Standing{Repository: true}

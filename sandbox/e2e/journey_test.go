@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -63,6 +64,7 @@ type computer struct {
 	width     int                 // of its terminal; 0 for none
 	config    string              // directory of its user's configuration; "" if there is none
 	docker    bool                // it logs in at registries as Docker does
+	alone     bool                // what goes to standard error is not kept
 	named     *answers.Descriptor // directory of its trust root; nil if that names none
 }
 
@@ -78,8 +80,12 @@ func newComputer(t testing.TB) *computer {
 // exit code and what it printed.
 func (c *computer) repopolicy(args ...string) (int, string) {
 	var out bytes.Buffer
+	talk := io.Writer(&out)
+	if c.alone {
+		talk = io.Discard
+	}
 	env := command.Env{
-		Stdout: &out, Stderr: &out, Now: func() time.Time { return time.Now().Add(c.ahead) }, Transport: c.transport, Timeout: c.timeout, Version: "v1.0.0",
+		Stdout: &out, Stderr: talk, Now: func() time.Time { return time.Now().Add(c.ahead) }, Transport: c.transport, Timeout: c.timeout, Version: "v1.0.0",
 		OutWidth: c.width, ErrWidth: c.width, Terminal: c.answers != "", Stdin: strings.NewReader(c.answers),
 		Getenv:    func(name string) string { return c.env[name] },
 		StateDir:  func() (string, error) { return c.state, nil },
