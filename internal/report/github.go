@@ -260,7 +260,38 @@ func JobSummary(r *Report, total string) string {
 		}
 		b.WriteString(row)
 	}
+	differences(&b, order)
 	return b.String()
+}
+
+// differences adds a table of what the nearest rule wanted of each artifact that was denied, what it
+// got, and the command that helps.
+func differences(b *strings.Builder, order []*Artifact) {
+	const head = "\n| artifact | rule | field | wanted | got |\n|---|---|---|---|---|\n"
+	begun := false
+	for _, x := range order {
+		if x.Permitted || x.Nearest == nil {
+			continue
+		}
+		for _, m := range x.Nearest.Mismatches {
+			row := fmt.Sprintf("| %s | %s | %s | %s | %s |\n", Code(x.Artifact), Code(x.Nearest.Rule), Code(m.Field), Code(m.Want),
+				Code(OrMissing(m.Got)))
+			if b.Len()+len(head)+len(row) > MaxSummaryBytes {
+				return // the log has all of them
+			}
+			if !begun {
+				b.WriteString(head)
+				begun = true
+			}
+			b.WriteString(row)
+		}
+	}
+	for _, x := range order {
+		if row := "\nNext: " + Code(x.Next) + "\n"; x.Next != "" && b.Len()+len(row) <= MaxSummaryBytes {
+			b.WriteString(row)
+			return // of the first: the others are in the log
+		}
+	}
 }
 
 func rank(x *Artifact) int {
