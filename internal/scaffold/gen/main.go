@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Gen writes what is generated from the programs themselves: docs/errors.md from the
-// table of reason codes, and the manual pages from the trees of commands.
+// table of reason codes, docs/policy.md from the schema of the policy file, and the manual pages
+// from the trees of commands.
 //
 //	go generate ./...
 package main
@@ -27,7 +28,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: gen ROOT")
 		os.Exit(2)
 	}
-	for _, f := range []func(string) error{errorsPage, manPages} {
+	for _, f := range []func(string) error{errorsPage, policyPage, manPages} {
 		if err := f(os.Args[1]); err != nil {
 			fmt.Fprintln(os.Stderr, "gen:", err)
 			os.Exit(1)
