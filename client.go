@@ -55,6 +55,9 @@ type Client struct {
 	// repository. By default there is then no policy to judge by.
 	Unbound string
 
+	// Keys are public keys in PEM by which [Client.Inspect] verifies what a bare key signed.
+	Keys [][]byte
+
 	// SideFiles are the kinds of files without evidence that may lie beside what is allowed
 	// (SPEC 20.2): "openpgp", "signature", "certificate", "checksums". By default none may.
 	SideFiles []string

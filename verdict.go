@@ -3,6 +3,7 @@
 package repopolicy
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/account"
@@ -95,6 +96,23 @@ type Evidence struct {
 	TargetExpires time.Time
 	Times         []Time
 	Log           []LogEntry
+
+	// What follows is set by [Client.Inspect] alone.
+	About     bool      // that is signed, whoever signed it: the artifact, or a checksum file that lists it
+	NotBefore time.Time // of the certificate, if it is verified; zero for a key
+	NotAfter  time.Time
+	KeyHint   string // by which the evidence names its key
+	// Subjects are what is signed: the signer's word if it is verified, else the evidence's.
+	Subjects []struct {
+		Name    string
+		Digests []policy.Digest
+	}
+	// Claimed are log entries that the evidence says it has, and that were not verified.
+	Claimed []struct {
+		LogID string
+		Index int64
+		Time  time.Time // zero if it says none
+	}
 }
 
 // Time is a trusted time of a signature.
@@ -111,7 +129,8 @@ type LogEntry struct {
 	Proven        bool  // its inclusion, in a tree of that size
 	TreeIndex     int64 // -1 if it is not proven
 	TreeSize      int64
-	PromisedIndex int64 // that the log promised; -1 for none
+	PromisedIndex int64     // that the log promised; -1 for none
+	Time          time.Time // when the log promised it; zero if it did not
 }
 
 func newVerdict(p *Policy, acc *account.Account) *Verdict {
@@ -154,7 +173,50 @@ func newEvidence(e *release.Evidence) *Evidence {
 		out.Times = append(out.Times, Time{t.Time, t.Source, t.URI})
 	}
 	for _, l := range e.Verified.Entries {
-		out.Log = append(out.Log, LogEntry{l.LogID, l.Origin, l.Proven, l.TreeIndex, l.TreeSize, l.PromisedIndex})
+		out.Log = append(out.Log, LogEntry{l.LogID, l.Origin, l.Proven, l.TreeIndex, l.TreeSize, l.PromisedIndex, l.Time})
+	}
+	return out
+}
+
+func newInspection(x *release.Inspection) *Result {
+	out := &Result{Artifact: x.Artifact.Arg, Digests: x.Digests}
+	if x.Why != nil {
+		out.Decision = policy.Decision{Reason: x.Why.Reason, Detail: x.Why.Detail}
+	}
+	if x.More > 0 {
+		out.Decision.Notes = append(out.Decision.Notes, policy.Note{
+			Code: "more-evidence", Text: fmt.Sprintf("%d more pieces of evidence are not shown", x.More),
+		})
+	}
+	for _, p := range x.Pieces {
+		out.Others = append(out.Others, newInspected(p))
+	}
+	return out
+}
+
+func newInspected(p *release.Inspected) *Evidence {
+	out := newEvidence(p.Evidence)
+	out.About, out.KeyHint = p.About, p.KeyHint
+	if v := p.Verified; v != nil {
+		out.NotBefore, out.NotAfter = v.NotBefore, v.NotAfter
+	}
+	if m := p.Moment; m != nil {
+		log, size, at, by := m.Facts()
+		out.Times = []Time{{Time: at, Source: "tsa", URI: by}}
+		out.Log = []LogEntry{{LogID: log, TreeIndex: -1, TreeSize: size, PromisedIndex: -1}}
+	}
+	for _, s := range p.Subjects {
+		out.Subjects = append(out.Subjects, struct {
+			Name    string
+			Digests []policy.Digest
+		}(s))
+	}
+	for _, e := range p.Claimed {
+		out.Claimed = append(out.Claimed, struct {
+			LogID string
+			Index int64
+			Time  time.Time
+		}{e.LogID, e.Index, e.Time})
 	}
 	return out
 }

@@ -245,10 +245,8 @@ func (c *Client) judge(ctx context.Context, p *Policy, req *request, f *found) (
 	if c.Log != nil {
 		j.Ignored = c.ignored
 	}
-	if len(c.TrustedRoots) == 0 && (f.name == "" || f.name == string(trust.PublicGood)) && p.carried() == nil {
-		j.Recorded = plain(func(ctx context.Context) ([]trust.Root, error) {
-			return c.finder(ctx).GitHub(ctx, trust.Options{Offline: c.Offline})
-		})
+	if c.followsGitHub(f) && p.carried() == nil {
+		j.Recorded = c.recorded
 	}
 	j.Now, j.Skew = c.asOf()
 	called := p.path
@@ -274,6 +272,17 @@ func (c *Client) judge(ctx context.Context, p *Policy, req *request, f *found) (
 	var err error
 	j.Keys, err = find.Keys(j.Policy, called)
 	return j, err
+}
+
+// followsGitHub reports whether what GitHub records of releases is believed beside a root.
+func (c *Client) followsGitHub(f *found) bool {
+	return len(c.TrustedRoots) == 0 && (f.name == "" || f.name == string(trust.PublicGood))
+}
+
+// recorded returns the roots under which GitHub signs what it records of releases.
+func (c *Client) recorded(ctx context.Context) ([]*sigstore.Root, error) {
+	roots, err := c.finder(ctx).GitHub(ctx, trust.Options{Offline: c.Offline})
+	return trust.Plain(roots), err
 }
 
 // targets returns what asks the trust roots that the rules of a policy name, or the user.
@@ -345,6 +354,67 @@ func (c *Client) take(
 	return account.Take(ctx, r)
 }
 
+// Inspect returns what evidence there is for what the options name, as they name it for
+// [Client.Verify], or what is in a file that is evidence itself. Who signed, when and in which log is
+// verified under the roots that speak for the repository; "" for the client's. It is no verdict, and nothing
+// is allowed by it. Of each result, Others are the pieces of evidence, in the order in which they were found,
+// and Decision says why there is none to show, or may be more; its Reason is "" if all is shown. Decision of a
+// piece says why it is not verified. An error is a [*policy.Fault], or one of this machine.
+func (c *Client) Inspect(ctx context.Context, repository string, options ...VerifyOption) ([]*Result, error) {
+	ctx, done := within(ctx)
+	defer done()
+	p, err := c.unjudged(ctx, repository)
+	if err != nil {
+		return nil, err
+	}
+	req, err := newRequest(options)
+	if err != nil {
+		return nil, err
+	}
+	req.download = ""
+	pub, err := c.published(p, req)
+	if err != nil {
+		return nil, err
+	}
+	j := &release.Judge{
+		Roots: plain(p.everyRoot), Bundles: req.bundles, Tag: req.tag, Release: pub.place, Sources: pub.sources,
+		PlaceProof: bindings.PlaceMoment,
+	}
+	j.Now, j.Skew = c.asOf()
+	if slices.ContainsFunc(p.under, c.followsGitHub) {
+		j.Recorded = c.recorded
+	}
+	for i, pem := range c.Keys {
+		key, err := sigstore.ParseKey(pem, time.Time{}, time.Time{})
+		if err != nil {
+			return nil, policy.Faultf(policy.Usage, "key %d: %s", i+1, err)
+		}
+		j.Keys = append(j.Keys, key)
+	}
+	inputs, err := pub.inputs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []*Result
+	for _, x := range j.Inspect(ctx, inputs) {
+		out = append(out, newInspection(x))
+	}
+	return out, nil
+}
+
+// unjudged returns the roots that speak for a repository, without a policy; for "" the client's.
+func (c *Client) unjudged(ctx context.Context, repository string) (*Policy, error) {
+	if repository == "" {
+		return &Policy{under: []*found{{open: c.anyRoots}}}, nil
+	}
+	repo, err := policy.NormalizeLocator(withScheme(repository))
+	if err != nil {
+		return nil, policy.Faultf(policy.Usage, "%s", err)
+	}
+	q := &find.Query{Repository: repo, Trust: c.trust(), Offline: c.Offline}
+	return c.underRoots(ctx, &Policy{repo: repo}, q, func(context.Context, *found) error { return nil })
+}
+
 // Limits of what [Client.Signed] looks at: a person reads it, and it decides nothing.
 const (
 	mostSigned      = 8        // artifacts, the first ones
@@ -361,10 +431,6 @@ func (c *Client) Signed(ctx context.Context, repository string, options ...Verif
 	defer done()
 	ctx, cancel := context.WithTimeout(ctx, mostSignedTime)
 	defer cancel()
-	repo, err := policy.NormalizeLocator(withScheme(repository))
-	if err != nil {
-		return nil, policy.Faultf(policy.Usage, "%s", err)
-	}
 	req, err := newRequest(options)
 	if err != nil {
 		return nil, err
@@ -372,8 +438,7 @@ func (c *Client) Signed(ctx context.Context, repository string, options ...Verif
 	req.download = ""
 	little := *c
 	little.Sources.MaxBytes = min(cmp.Or(c.Sources.MaxBytes, mostSignedBytes), mostSignedBytes)
-	q := &find.Query{Repository: repo, Trust: c.trust(), Offline: c.Offline}
-	p, err := little.underRoots(ctx, &Policy{repo: repo}, q, func(context.Context, *found) error { return nil })
+	p, err := little.unjudged(ctx, repository)
 	if err != nil {
 		return nil, err
 	}

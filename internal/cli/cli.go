@@ -23,7 +23,8 @@ func tree(r *command.Run) *cobra.Command {
 	root := r.Program("repopolicy", "who may release this repository, and was this artifact released by them?",
 		"repopolicy verify --help")
 	root.AddCommand(
-		a.verifyCommand(), a.explainCommand(), a.getCommand(), a.showCommand(), a.logCommand(), a.lockCommand(),
+		a.verifyCommand(), a.explainCommand(), a.inspectCommand(), a.getCommand(),
+		a.showCommand(), a.logCommand(), a.lockCommand(),
 		a.initCommand(), a.editCommand(), a.renewCommand(), a.diffCommand(), a.signCommand(), a.bindCommand(),
 		a.handInCommand(), a.statusCommand(), a.checkCommand(), a.doctorCommand(), a.VersionCommand(),
 		a.authorizeCommand(), a.signReleaseCommand(), a.approveCommand(),

@@ -30,8 +30,9 @@ which format it is known. Editors show the same words from the
 
 There is one format, ` + "`" + spelling.Format + "`" + `, and every key below is part of it since it exists. A key
 that is not listed is an error (` + "`policy-unknown-key`" + `), never ignored: a key that is new needs a new
-format. A program that does not know the format refuses the file with ` + "`policy-newer-format`" + ` and says that it has to
-be updated; so does one that does not know the algorithm of a public key. Of a version that was bound it says
+format. A program that does not know the format refuses the file with
+` + "`policy-newer-format`" + ` and says that it has to be updated; so does one that does
+not know the algorithm of a public key. Of a version that was bound it says
 ` + "`needs-newer-version`" + `. Nothing that it does not know ever allows a release.
 
 `
