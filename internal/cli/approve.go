@@ -66,7 +66,7 @@ publish look for it there. It cannot be taken back but by [[yanked]] in the poli
 		&o.commit, "commit",
 		"approve for this commit; by default the one that the evidence names, or that the repository has under the tag",
 	)
-	f.Var(&o.output, "output", "write the file into this directory instead of beside the first artifact")
+	f.VarP(&o.output, "output", "o", "write the file into this directory instead of beside the first artifact")
 	f.BoolVar(&o.Device, "device", false, "sign in with a code that is typed into a browser elsewhere")
 	o.ExpectFlag(cmd)
 	f.BoolVarP(&o.Yes, "yes", "y", false, "do not ask whether name and address may become public")

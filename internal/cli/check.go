@@ -21,7 +21,8 @@ func (a *app) checkCommand() *cobra.Command {
 		Long: "Check reads a policy file, by default " + command.DefaultPolicy + ", and prints every fault and\n" +
 			"every piece of advice with its place. It exits 0 if the policy is valid, whatever\n" +
 			"the advice, and 6 if it is not.",
-		Args: cobra.MaximumNArgs(1),
+		Example: "  repopolicy check\n  repopolicy check policy.toml --format json",
+		Args:    cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			path := command.DefaultPolicy
 			if len(args) == 1 {

@@ -22,14 +22,14 @@ func tree(r *command.Run) *cobra.Command {
 	a := &app{r}
 	root := r.Program("repopolicy", "who may release this repository, and was this artifact released by them?",
 		"repopolicy verify --help")
-	root.AddCommand(
-		a.verifyCommand(), a.explainCommand(), a.inspectCommand(), a.getCommand(),
-		a.showCommand(), a.logCommand(), a.lockCommand(),
-		a.initCommand(), a.editCommand(), a.renewCommand(), a.diffCommand(), a.signCommand(), a.bindCommand(),
-		a.handInCommand(), a.statusCommand(), a.checkCommand(), a.doctorCommand(), a.VersionCommand(),
-		a.authorizeCommand(), a.signReleaseCommand(), a.approveCommand(),
-		a.exportCommand(), a.exportBundleCommand(), a.trustCommand(), a.importCommand(), a.evidenceCommand(),
-		a.assuranceTopic(),
-	)
+	command.Group(root, "Verify", a.verifyCommand(), a.explainCommand(), a.inspectCommand(), a.showCommand(),
+		a.logCommand(), a.lockCommand())
+	command.Group(root, "Keep a policy", a.initCommand(), a.checkCommand(), a.editCommand(), a.renewCommand(),
+		a.signCommand(), a.bindCommand(), a.statusCommand(), a.diffCommand(), a.doctorCommand())
+	command.Group(root, "Release", a.authorizeCommand(), a.approveCommand(), a.signReleaseCommand())
+	command.Group(root, "Trust", a.trustCommand(), a.evidenceCommand())
+	command.Group(root, command.Other, a.getCommand(), a.exportCommand(), a.exportBundleCommand(), a.importCommand(),
+		a.handInCommand(), a.VersionCommand("repopolicy"))
+	root.AddCommand(a.assuranceTopic())
 	return root
 }

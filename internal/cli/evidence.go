@@ -65,6 +65,30 @@ func (a *app) evidenceCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "evidence",
 		Short: "judge evidence of a fork, a rollback, a second genesis or a lie",
+		Long: `Evidence show judges the files that are kept of an alarm: that somebody showed two histories
+of a policy or of a log.
+
+What verify and inspect take as evidence of a release is found beside FILE, in the release of a
+tag, in registries and among GitHub's attestations, under these names:
+
+  FILE.sigstore.json .sigstore .sigstore.bundle .bundle .bundle.json .cosign.bundle
+      bundles of cosign, sigstore-python and GitHub's actions; older ones of cosign
+  FILE.sigstore.jsonl .intoto.jsonl .attestations.jsonl .jsonl; sha256:HEX.jsonl
+      several bundles in one file; what gh attestation download writes
+  FILE.attestations.json .attestations
+      what npm's registry and GitHub's API answer
+  FILE.publish.attestation .slsa.attestation .attestation .provenance .provenance.json
+      attestations of PyPI (PEP 740)
+  FILE.sig, with FILE.pem .crt .cert .cer
+      signatures and certificates of cosign before version 3
+  multiple.intoto.jsonl, attestations.intoto.jsonl, attestations.jsonl, provenance.intoto.jsonl,
+  packslip*.sigstore.json
+      evidence for many files of a directory
+  *.approval.sigstore.json
+      approvals, which repopolicy approve writes
+
+Git tags and commits carry theirs, images in a registry or layout have it attached.
+docs/evidence.md says what each form can show.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return &policy.Fault{
 				Reason: policy.Usage, Text: "no command given",
@@ -85,6 +109,8 @@ none with --offline or --trusted-root.
 
 It exits 0 if the file proves what it claims, 1 if not, 6 if it is malformed. The
 digest that it prints is what a policy lists under [[acknowledged]].`,
+		Example: `  repopolicy evidence show fork.json
+  repopolicy evidence show --directory directory.json lie.json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.evidence(cmd.Context(), o, args[0]) },
 	}

@@ -87,7 +87,6 @@ reads them first and prints commands for what is missing, which only add and rep
 		flag, name, text string
 	}{
 		{&o.Git, "git", "DIR", "work in the repository in this directory instead of the working directory"},
-		{&o.Repo, "repository", "URL", "the repository's address, instead of that of the remote origin"},
 		{&o.email, "email", "ADDRESS", "e-mail address of the first maintainer, with --issuer"},
 		{&o.issuer, "issuer", "URL",
 			"who vouches for the address: https://accounts.google.com, https://github.com/login/oauth, " +
@@ -111,6 +110,8 @@ reads them first and prints commands for what is missing, which only add and rep
 		x.value.Kind = x.name
 		f.Var(x.value, x.flag, x.text)
 	}
+	o.Repo.Kind = "URL"
+	f.VarP(&o.Repo, "repo", "R", "the repository's address, instead of that of the remote origin")
 	f.StringArrayVar(&o.tags, "tags", nil, "`PATTERN` of the tags of releases, or semver; may be repeated")
 	f.StringArrayVar(&o.artifacts, "artifacts", nil, "`PATTERN` of the names of what is released; may be repeated")
 	f.BoolVar(&o.noSign, "no-sign", false, "do not sign")
@@ -454,7 +455,7 @@ func (r *initRun) look(ctx context.Context) error {
 // locate finds out which repository it is, and from where that is known.
 func (r *initRun) locate(repo *git.Repository) (address, source string, err error) {
 	o, p := r.o, &r.project
-	address, source = o.Repo.Value, "--repository"
+	address, source = o.Repo.Value, "--repo"
 	if !o.Repo.Given {
 		source = "the remote origin"
 		if address, err = r.remote(repo); err != nil {
@@ -468,14 +469,14 @@ func (r *initRun) locate(repo *git.Repository) (address, source string, err erro
 		}
 		p.Repository = doc.Content().Repository
 		if l, err := policy.NormalizeLocator(address); o.Repo.Given && (err != nil || l != p.Repository) {
-			return "", "", policy.Faultf(policy.Usage, "--repository: %s is about %s", bindings.PolicyFile, p.Repository)
+			return "", "", policy.Faultf(policy.Usage, "--repo: %s is about %s", bindings.PolicyFile, p.Repository)
 		}
 		return address, source, nil
 	}
 	if p.Repository, err = policy.NormalizeLocator(address); err != nil {
 		return "", "", &policy.Fault{
 			Reason: policy.Usage, Text: fmt.Sprintf("%s names no repository: %s", source, err),
-			Hint: "name it with --repository https://github.com/acme/widget",
+			Hint: "name it with --repo https://github.com/acme/widget",
 		}
 	}
 	return address, source, nil
@@ -490,7 +491,7 @@ func (r *initRun) remote(repo *git.Repository) (string, error) {
 	}
 	if question != "" && r.policy == nil {
 		return "", &policy.Fault{
-			Reason: policy.Usage, Text: question, Hint: strings.TrimSpace("name it with --repository " + answer),
+			Reason: policy.Usage, Text: question, Hint: strings.TrimSpace("name it with --repo " + answer),
 		}
 	}
 	return address, nil

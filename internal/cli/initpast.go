@@ -107,7 +107,7 @@ func (l *lookBack) listing(ctx context.Context) (err error) {
 		f := &policy.Fault{
 			Reason: policy.Usage,
 			Text:   fmt.Sprintf("which repository? The forge calls %s now %s, and that is what certificates say", repo, now),
-			Hint:   "name it with --repository",
+			Hint:   "name it with --repo",
 		}
 		if plainWord(now.String()) {
 			f.Hint += " " + now.String()

@@ -50,7 +50,7 @@ func (o *signOptions) signFlags(cmd *cobra.Command) {
 	)
 	f.BoolVar(&o.Scan, "scan", false, "read all entries of Rekor v2 instead of asking an index")
 	o.DirectoryFlags(f)
-	f.Var(&o.output, "output", "write the signature files below this directory instead of into the repository")
+	f.VarP(&o.output, "output", "o", "write the signature files below this directory instead of into the repository")
 }
 
 // checkSigner refuses flags with which nothing can be signed, or not be written.

@@ -27,7 +27,7 @@ func TestStrangeFlags(t *testing.T) {
 	pinned := []string{"--policy", "policy.toml", "--trusted-root", "root.json", "widget_1"}
 	commandtest.Strange(t, Command(), map[string][]string{
 		"verify": pinned, "explain": pinned, "check": {"policy.toml"}, "export": {"--policy", "policy.toml", "--to", "gh"},
-		"init":       {"--repository", "acme/widget", "--maintainers", "repository", "--program", "a@v1"},
+		"init":       {"--repo", "acme/widget", "--maintainers", "repository", "--program", "a@v1"},
 		"trust show": {"--offline"}, "evidence show": {"junk", "--trusted-root", "root.json"}, "import aqua": {"junk"},
 		"authorize": {"-R", "acme/widget"}, "sign-release": {"-R", "acme/widget", "-y", "widget_1"},
 		"approve": {"-R", "acme/widget", "-y", "widget_1"}, "lock": {"-R", "acme/widget", "-o", "l"},

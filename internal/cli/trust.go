@@ -62,8 +62,9 @@ func (a *app) trustShowCommand() *cobra.Command {
 		Long: `Show prints the trust roots: Sigstore's public instance and those of your trust.toml,
 where each comes from, what it has besides certificate authorities and logs, and for
 which repositories it speaks. It follows each of them, off-line as far as the cache goes.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.trustShow(cmd.Context(), o, nil, false) },
+		Example: "  repopolicy trust show",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.trustShow(cmd.Context(), o, nil, false) },
 	}
 	o.configFlag(cmd)
 	cmd.Flags().BoolVar(&o.offline, "offline", false, "do not use the network")
@@ -78,7 +79,8 @@ func (a *app) trustUpdateCommand() *cobra.Command {
 		Short: "follow trust roots to their newest metadata now",
 		Long: "Update follows the trust roots, or those that are named, to their newest metadata; otherwise\n" +
 			"that happens once a day.",
-		RunE: func(cmd *cobra.Command, args []string) error { return a.trustShow(cmd.Context(), o, args, true) },
+		Example: "  repopolicy trust update\n  repopolicy trust update public-good",
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.trustShow(cmd.Context(), o, args, true) },
 	}
 	o.configFlag(cmd)
 	cmd.Flags().Var(&o.format, "format", "form of the output")
@@ -330,8 +332,9 @@ func (a *app) trustExportCommand() *cobra.Command {
 		Long: `Export follows a trust root from the metadata that this machine pins, and writes
 what it read, every root on the way, the current metadata and all targets, as a
 directory or OCI layout that the "url" of a [[root]] can name.`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.trustExport(cmd.Context(), o, args[0]) },
+		Example: "  repopolicy trust export public-good -o carried\n  repopolicy trust export acme -o oci-layout:carried",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.trustExport(cmd.Context(), o, args[0]) },
 	}
 	o.configFlag(cmd)
 	o.output.Kind = "DIR"

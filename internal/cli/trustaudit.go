@@ -15,6 +15,7 @@ import (
 
 func (a *app) trustAuditCommand() *cobra.Command {
 	o := &trustOptions{}
+	format := &command.Format{Allowed: []string{"text", "json"}}
 	var json bool
 	cmd := &cobra.Command{
 		Use:   "audit NAME",
@@ -26,12 +27,16 @@ targets. The report has nothing of this machine in it, neither time nor paths: w
 the same metadata and reads the same versions gets the same bytes, also years later. Expired
 metadata is part of the history; what has expired is said beside the report.`,
 		Example: `  repopolicy trust audit public-good
-  repopolicy trust audit foundation --json > foundation.audit.json`,
+  repopolicy trust audit foundation --format json > foundation.audit.json`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.trustAudit(cmd.Context(), o, args[0], json) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.trustAudit(cmd.Context(), o, args[0], json || format.JSON())
+		},
 	}
 	o.configFlag(cmd)
-	cmd.Flags().BoolVar(&json, "json", false, "print the report as JSON")
+	cmd.Flags().Var(format, "format", "form of the output")
+	cmd.Flags().BoolVar(&json, "json", false, "the same as --format json")
+	_ = cmd.Flags().MarkHidden("json")
 	return cmd
 }
 

@@ -24,7 +24,7 @@ func TestWrites(t *testing.T) {
 		t.Skip("git is not installed")
 	}
 	const verify = "verify --policy policy.toml --trusted-root root.json widget_1 "
-	initArgs := "init --repository acme/widget --maintainers repository --workflow .github/workflows/x.yml --program " +
+	initArgs := "init --repo acme/widget --maintainers repository --workflow .github/workflows/x.yml --program " +
 		"example.com/x@v1"
 	link := func(name, to string) func() error {
 		return func() error {

@@ -96,9 +96,11 @@ type Run struct {
 	metered sync.Once
 	meter   *Meter
 
-	args  []string        // as they were typed
-	ctx   context.Context // of the run, once it began
-	stops []func()        // in the end
+	args []string // as they were typed
+
+	allFlags bool            // help shows every flag
+	ctx      context.Context // of the run, once it began
+	stops    []func()        // in the end
 }
 
 // A short run ends before collecting garbage pays; the memory of a long one must not grow
@@ -131,7 +133,9 @@ func Main(args []string, env Env, tree func(*Run) *cobra.Command) (code int) {
 	collectAt(gcShortRun)
 	ctx, stop := interruptible(r.exit)
 	defer stop()
-	return r.run(ctx, tree(r), args)
+	root := tree(r)
+	r.completing(root, args)
+	return r.run(ctx, root, args)
 }
 
 // Tree returns a tree of commands for generators of documentation.
@@ -248,6 +252,9 @@ func (r *Run) Program(name, short, first string) *cobra.Command {
 		cmd.SetContext(ctx)
 		return nil
 	}
+	r.helping(root)
+	root.Version = r.version(root)
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetOut(r.Out)
 	root.SetErr(r.Err)
 	root.SuggestionsMinimumDistance = 2

@@ -17,6 +17,8 @@ type Once struct {
 	Value string
 	Given bool
 	Kind  string // of its values in help texts; "" for string
+
+	again bool // a shell asks, for which the command line is read more than once
 }
 
 // String returns the value.
@@ -27,7 +29,7 @@ func (o *Once) Type() string { return cmp.Or(o.Kind, "string") }
 
 // Set takes the value of the command line.
 func (o *Once) Set(s string) error {
-	if o.Given {
+	if o.Given && !o.again {
 		return errors.New("given twice")
 	}
 	if s == "" {

@@ -3,6 +3,7 @@
 package command
 
 import (
+	"fmt"
 	"runtime"
 
 	"github.com/spf13/cobra"
@@ -23,21 +24,27 @@ type versionDoc struct {
 	Formats string `json:"policy_format"`
 }
 
-// VersionCommand returns the verb that prints the version.
-func (r *Run) VersionCommand() *cobra.Command {
+// version returns the line that says which program this is.
+func (r *Run) version(root *cobra.Command) string {
+	return fmt.Sprintf("%s %s %s %s/%s, policy format %s", root.Name(), report.Version(),
+		runtime.Version(), runtime.GOOS, runtime.GOARCH, spelling.Format)
+}
+
+// VersionCommand returns the verb that prints the version of the program.
+func (r *Run) VersionCommand(program string) *cobra.Command {
 	f := &Format{Allowed: []string{"text", "json"}}
 	cmd := &cobra.Command{
-		Use:   "version",
-		Short: "print the version of this program",
-		Args:  cobra.NoArgs,
+		Use:     "version",
+		Short:   "print the version of this program",
+		Example: "  " + program + " version --format json",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.JSON() {
 				return r.Out.JSON(versionDoc{
 					report.SchemaURL("version-v1"), report.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, spelling.Format,
 				})
 			}
-			r.Out.Line("%s %s %s %s/%s, policy format %s", cmd.Root().Name(), report.Version(),
-				runtime.Version(), runtime.GOOS, runtime.GOARCH, spelling.Format)
+			r.Out.Line("%s", r.version(cmd.Root()))
 			return nil
 		},
 	}

@@ -35,12 +35,12 @@ func (a *app) addTargetCommand() *cobra.Command {
 		Short: "stage artifacts of any size, for users to get",
 		Long: `Add-target stages files of any size under a path of the repository, with their SHA-256 and
 SHA-512. FILE.sigstore.json, if it lies beside a file, becomes a target of its own beside it. With
---repository and --tag the signed metadata says of which release of which repository the files are:
+--repo and --tag the signed metadata says of which release of which repository the files are:
 repopolicy get then demands that the policy of that repository allows them, too.
 
 A run that was interrupted is run again.`,
 		Example: `  repopolicy-trust add-target packages widget/widget_1.2.3.tar.gz=dist/widget_1.2.3.tar.gz \
-      --repository acme/widget --tag v1.2.3`,
+      --repo acme/widget --tag v1.2.3`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.addTargets(cmd.Context(), o, args[0], args[1:])
@@ -49,7 +49,7 @@ A run that was interrupted is run again.`,
 	o.repository.Kind, o.tag.Kind = "URL", "TAG"
 	f := cmd.Flags()
 	f.StringVar(&o.role, "role", author.Targets, "let this `ROLE` say it")
-	f.Var(&o.repository, "repository", "the files are of a release of this repository: a URL, or OWNER/NAME on github.com")
+	f.VarP(&o.repository, "repo", "R", "the files are of a release of this repository: a URL, or OWNER/NAME on github.com")
 	f.Var(&o.tag, "tag", "the tag of that release")
 	return cmd
 }
@@ -83,13 +83,13 @@ func (a *app) addTargets(ctx context.Context, o *addTargetOptions, dir string, a
 func (o *addTargetOptions) custom() (json.RawMessage, error) {
 	if !o.repository.Given {
 		if o.tag.Given {
-			return nil, policy.Faultf(policy.Usage, "--tag without --repository: whose tag is it?")
+			return nil, policy.Faultf(policy.Usage, "--tag without --repo: whose tag is it?")
 		}
 		return nil, nil
 	}
 	repo, err := policy.NormalizeLocator(o.repository.Value)
 	if err != nil {
-		return nil, policy.Faultf(policy.Usage, "--repository: %s", err)
+		return nil, policy.Faultf(policy.Usage, "--repo: %s", err)
 	}
 	if o.tag.Given && !spelling.ValidTag(o.tag.Value) {
 		return nil, policy.Faultf(policy.Usage, "--tag: %s cannot be a tag", o.tag.Value)

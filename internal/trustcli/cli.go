@@ -28,7 +28,7 @@ What a machine trusts is another program's: repopolicy trust show, update and ex
 	root.AddCommand(
 		a.initCommand(), a.addCommand(), a.addTargetCommand(), a.removeCommand(), a.delegateCommand(),
 		a.rotateCommand(), a.signCommand(), a.publishCommand(),
-		a.fromPolicyCommand(), a.VersionCommand())
+		a.fromPolicyCommand(), a.VersionCommand("repopolicy-trust"))
 	for _, verb := range []string{"show", "update", "export"} {
 		root.AddCommand(command.Moved(verb, "repopolicy trust "+verb))
 	}

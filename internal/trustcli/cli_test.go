@@ -121,7 +121,7 @@ func wrong() []string {
 		"rotate waiting --key pub.pem", "rotate waiting --role root",
 		"add-target waiting x", "add-target waiting x=none", "add-target waiting ../x=junk",
 		"add-target waiting trusted_root.json=junk", "add-target waiting x=junk --tag v1",
-		"add-target waiting x=junk --repository x:y", "add-target waiting x=junk --repository acme/widget --tag a..b",
+		"add-target waiting x=junk --repo x:y", "add-target waiting x=junk --repo acme/widget --tag a..b",
 		"add-target waiting x=junk --role nobody",
 		"delegate waiting", "delegate waiting --repositories x", "delegate waiting --anchor x",
 		"delegate waiting --root x", "delegate waiting --root x=junk --url https://a.example",

@@ -34,6 +34,8 @@ key of the machine. Run without changes it renews these before they expire, so t
 scheduled job can do it. What our own client would refuse is not published. DIR/repository
 is what a web server serves; --to copies it elsewhere or pushes it into a registry, one
 manifest for one consistent snapshot, whose digest is printed.`,
+		Example: `  repopolicy-trust publish foundation --key publisher.pem
+  repopolicy-trust publish foundation --key publisher.pem --to oci:registry.example.com/acme/root`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.publish(cmd.Context(), o, args[0]) },
 	}

@@ -18,6 +18,8 @@ func (a *app) rotateCommand() *cobra.Command {
 		Long: `Rotate stages another version of the root, which those of the version before and
 those of the new one have to sign. Without --role the keys stay and the root is good for
 another year.`,
+		Example: `  repopolicy-trust rotate foundation
+  repopolicy-trust rotate foundation --role root --key alice.pub --key carol.pub`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.change(args[0], func(r *author.Repository) error {

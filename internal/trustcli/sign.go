@@ -27,6 +27,8 @@ func (a *app) signCommand() *cobra.Command {
 		Long: `Sign signs everything that is staged and waits for the key: one in a file, one that
 another program has (docs/maintainer.md), or an OIDC identity, which signs in and whose
 signature, certificate and log entry become part of the metadata (TAP 18).`,
+		Example: `  repopolicy-trust sign foundation --key alice.pem
+  repopolicy-trust sign foundation`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.change(args[0], func(r *author.Repository) error { return a.sign(cmd.Context(), o, r) })

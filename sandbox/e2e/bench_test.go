@@ -91,7 +91,7 @@ func benchmarkProject(b *testing.B, dir string) (string, *actions) {
 	b.StartTimer()
 	git(b, dir, "clone", "-q", stack.Forge().CloneURL(name), "tree")
 	tree := filepath.Join(dir, "tree")
-	maintainer.must(policy.ClassOK, "init", "--git", tree, "--repository", "https://github.com/"+name, "--yes")
+	maintainer.must(policy.ClassOK, "init", "--git", tree, "--repo", "https://github.com/"+name, "--yes")
 	git(b, tree, "add", "-A")
 	git(b, tree, "-c", "user.name=alice", "-c", "user.email=alice@example.com", "commit", "-q", "-m", "add a release policy")
 	git(b, tree, "push", "-q")

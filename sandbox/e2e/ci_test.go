@@ -60,7 +60,7 @@ func ruled(t *testing.T, url, rule string, files map[string]string) (*project, *
 	check(t, err)
 	text, _, _ := strings.Cut(string(policyText(name, 1, 1, "alice")), "[[release]]")
 	p.write(".repopolicy/policy.toml", strings.Replace(text, "https://github.com/"+name, url, 1)+rule)
-	maintainer.must(policy.ClassOK, "init", "--git", p.dir, "--repository", url, "--email", "alice@example.com", "--issuer", "https://accounts.google.com", "--no-sign", "--yes")
+	maintainer.must(policy.ClassOK, "init", "--git", p.dir, "--repo", url, "--email", "alice@example.com", "--issuer", "https://accounts.google.com", "--no-sign", "--yes")
 	p.push()
 	maintainer.must(policy.ClassOK, "sign", "--git", p.dir, "--yes")
 	p.push()

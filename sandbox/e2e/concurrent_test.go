@@ -118,7 +118,7 @@ func TestTwoInits(t *testing.T) {
 		clone := &project{t: t, name: name, dir: filepath.Join(t.TempDir(), "clone")}
 		git(t, ".", "clone", "-q", stack.Forge().CloneURL(name), clone.dir)
 		clones = append(clones, clone)
-		starts = append(starts, newProcess(t, t.TempDir(), who).starting("init", "--git", clone.dir, "--repository", name, "--workflow", ".github/workflows/release.yml", "--yes"))
+		starts = append(starts, newProcess(t, t.TempDir(), who).starting("init", "--git", clone.dir, "--repo", name, "--workflow", ".github/workflows/release.yml", "--yes"))
 	}
 	for _, e := range together(t, starts...) {
 		if e.code != 0 || !strings.Contains(e.out, ".sigstore.json") {

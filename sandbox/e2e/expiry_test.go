@@ -116,7 +116,7 @@ func TestExpiryIssue(t *testing.T) {
 	maintainer := newComputer(t)
 	maintainer.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
 	check(t, err)
-	maintainer.must(policy.ClassOK, "init", "--git", p.dir, "--repository", "https://github.com/"+name, "--yes",
+	maintainer.must(policy.ClassOK, "init", "--git", p.dir, "--repo", "https://github.com/"+name, "--yes",
 		"--expires", "50d")
 	p.push()
 	a := newActions(t, name)
@@ -185,7 +185,7 @@ func TestExpiryIssue(t *testing.T) {
 	// Without the job nobody is told.
 	q := newProject2(t, "acme/untold")
 	q.write(".github/workflows/release.yml", string(contentOf(t, filepath.Join(p.dir, ".github/workflows/release.yml"))))
-	maintainer.must(policy.ClassOK, "init", "--git", q.dir, "--repository", "https://github.com/acme/untold",
+	maintainer.must(policy.ClassOK, "init", "--git", q.dir, "--repo", "https://github.com/acme/untold",
 		"--no-sign",
 		"--no-expiry-issue", "--email", "alice@example.com", "--issuer", "https://accounts.google.com")
 	if text := contentOf(t, filepath.Join(q.dir,

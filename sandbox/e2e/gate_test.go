@@ -208,7 +208,7 @@ func TestGitLabRelease(t *testing.T) {
 	maintainer := newComputer(t)
 	maintainer.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
 	check(t, err)
-	maintainer.must(policy.ClassOK, "init", "--git", p.dir, "--repository", repo, "--email", "alice@example.com",
+	maintainer.must(policy.ClassOK, "init", "--git", p.dir, "--repo", repo, "--email", "alice@example.com",
 		"--issuer", "https://accounts.google.com", "--no-sign", "--yes", "--workflow", ".gitlab-ci.yml")
 	data, err := os.ReadFile(filepath.Join(p.dir, ".repopolicy/policy.toml"))
 	check(t, err)

@@ -25,8 +25,8 @@ func TestGetInWorld(t *testing.T) {
 	other := artifact(t, "widget_2.tar.gz")
 	for _, host := range []string{forge.GHCR, forge.GitLabRegistry, forge.BasicRegistry} {
 		k := newKeeper(t)
-		k.do("add-target", "widget/widget_1.tar.gz="+good, "--repository", repo, "--tag", "v1")
-		k.do("add-target", "widget/widget_2.tar.gz="+other, "--repository", repo, "--tag", "v1")
+		k.do("add-target", "widget/widget_1.tar.gz="+good, "--repo", repo, "--tag", "v1")
+		k.do("add-target", "widget/widget_2.tar.gz="+other, "--repo", repo, "--tag", "v1")
 		k.do("add-target", "plain/widget_2.tar.gz="+other)
 		k.do("sign", "--key", k.key)
 		address := "oci:" + host + "/acme/packages:latest"

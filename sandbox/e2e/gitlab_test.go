@@ -92,7 +92,7 @@ func TestGitLab(t *testing.T) {
 	maintainer.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
 	check(t, err)
 	const url = "https://gitlab.com/" + name
-	out := maintainer.must(policy.ClassOK, "init", "--git", p.dir, "--repository", url, "--email", "alice@example.com", "--issuer", "https://accounts.google.com", "--no-sign", "--yes",
+	out := maintainer.must(policy.ClassOK, "init", "--git", p.dir, "--repo", url, "--email", "alice@example.com", "--issuer", "https://accounts.google.com", "--no-sign", "--yes",
 		"--workflow", ".gitlab-ci.yml")
 	for _, want := range []string{".gitlab-ci.yml\n", ".repopolicy/gitlab-ci.yml\n", "git add .gitattributes .repopolicy .gitlab-ci.yml", `that the environment "repopolicy"`} {
 		if !strings.Contains(out, want) {
@@ -152,7 +152,7 @@ func TestGitLab(t *testing.T) {
 	check(t, err)
 	other := newProject2(t, "group/other")
 	other.write(".gitlab-ci.yml", "build: {script: make}\n")
-	out = maintainer.must(policy.ClassOK, "init", "--git", other.dir, "--repository", "https://gitlab.com/group/other", "--email", "alice@example.com", "--issuer", "https://accounts.google.com", "--no-sign", "--yes",
+	out = maintainer.must(policy.ClassOK, "init", "--git", other.dir, "--repo", "https://gitlab.com/group/other", "--email", "alice@example.com", "--issuer", "https://accounts.google.com", "--no-sign", "--yes",
 		"--workflow", ".gitlab-ci.yml")
 	if !strings.Contains(out, "add to .gitlab-ci.yml:  include: [{local: .repopolicy/gitlab-ci.yml}]") {
 		t.Error(out)
@@ -185,7 +185,7 @@ func TestGitLabRenamed(t *testing.T) {
 		text := strings.ReplaceAll(string(policyText(name, n, 1, "alice")), "https://github.com/"+name, url)
 		return strings.ReplaceAll(text, ".github/workflows/release.yml", ".gitlab-ci.yml") + more
 	}
-	maintainer.must(policy.ClassOK, "init", "--git", p.dir, "--repository", url, "--email", "alice@example.com", "--issuer", "https://accounts.google.com", "--no-sign", "--yes",
+	maintainer.must(policy.ClassOK, "init", "--git", p.dir, "--repo", url, "--email", "alice@example.com", "--issuer", "https://accounts.google.com", "--no-sign", "--yes",
 		"--workflow", ".gitlab-ci.yml")
 	p.write(".repopolicy/policy.toml", version(1, ""))
 	p.push()

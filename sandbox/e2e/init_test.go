@@ -27,7 +27,7 @@ func begin(t *testing.T, name string) (*project, *computer) {
 	maintainer := newComputer(t)
 	maintainer.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
 	check(t, err)
-	out := maintainer.must(policy.ClassOK, "init", "--git", p.dir, "--repository", "https://github.com/"+name, "--yes")
+	out := maintainer.must(policy.ClassOK, "init", "--git", p.dir, "--repo", "https://github.com/"+name, "--yes")
 	for _, want := range []string{"rule release, environment release", "done: logged in", ".sigstore.json", "gh api -X POST repos/" + name + "/rulesets"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
@@ -242,7 +242,7 @@ func TestInitTerminal(t *testing.T) {
 		c.answers = answer
 		c.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
 		check(t, err)
-		out := c.must(class, "init", "--git", p.dir, "--repository", "acme/asked", "--workflow", ".github/workflows/release.yml")
+		out := c.must(class, "init", "--git", p.dir, "--repo", "acme/asked", "--workflow", ".github/workflows/release.yml")
 		if !strings.Contains(out, "alice@example.com, signed in at ") {
 			t.Error(out)
 		}
@@ -254,7 +254,7 @@ func TestInitTerminal(t *testing.T) {
 				t.Error(out)
 			}
 			c.answers = "y\n"
-			c.must(policy.ClassOK, "init", "--git", p.dir, "--repository", "acme/asked", "--workflow", ".github/workflows/release.yml")
+			c.must(policy.ClassOK, "init", "--git", p.dir, "--repo", "acme/asked", "--workflow", ".github/workflows/release.yml")
 		}
 		read(t, p, ".repopolicy/policy.toml")
 	}
@@ -267,7 +267,7 @@ func TestRepositoryOnly(t *testing.T) {
 	_, err := stack.Forge().Create(name)
 	check(t, err)
 	p := newProject2(t, name)
-	newComputer(t).must(policy.ClassOK, "init", "--git", p.dir, "--repository", name, "--maintainers", "repository", "--workflow", ".github/workflows/release.yml")
+	newComputer(t).must(policy.ClassOK, "init", "--git", p.dir, "--repo", name, "--maintainers", "repository", "--workflow", ".github/workflows/release.yml")
 	p.push()
 	a := newActions(t, name)
 	if d := cmp.Diff([]string{"quorum success", "dispatch success", "bind success", "publish success"}, a.trigger("push", "")); d != "" {

@@ -33,7 +33,7 @@ var acts = map[string]func(t *testing.T, name string) *act{
 		check(t, err)
 		p := newProject2(t, name)
 		return &act{
-			args: []string{"init", "--git", p.dir, "--repository", "https://github.com/" + name, "--workflow", ".github/workflows/release.yml"}, flags: []string{"--tags", "**"},
+			args: []string{"init", "--git", p.dir, "--repo", "https://github.com/" + name, "--workflow", ".github/workflows/release.yml"}, flags: []string{"--tags", "**"},
 			who: []string{"--expect-identity", "alice@example.com"}, dir: p.dir, log: command.StepV2, entries: sizes{1, 1},
 			tree: filepath.Join(p.dir, ".repopolicy"), file: filepath.Join(p.dir, ".repopolicy", "signatures"),
 		}

@@ -137,7 +137,7 @@ func newAttempt(t testing.TB, verb, name, home, dir string) *attempt {
 	var who claims.Claims = alice
 	switch verb {
 	case "init":
-		a.args = append(a.args, "--repository", "https://github.com/"+name, "--workflow", ".github/workflows/release.yml")
+		a.args = append(a.args, "--repo", "https://github.com/"+name, "--workflow", ".github/workflows/release.yml")
 		p.write(".gitattributes", "* text=auto\n")
 		p.push()
 	case "sign", "bind":

@@ -62,7 +62,7 @@ func TestBrowser(t *testing.T) {
 		c := newComputer(t)
 		c.answers = row.answer
 		before := logSizes(t)
-		out := c.must(row.class, "init", "--git", p.dir, "--repository", "acme/signed-in", "--workflow", ".github/workflows/release.yml")
+		out := c.must(row.class, "init", "--git", p.dir, "--repo", "acme/signed-in", "--workflow", ".github/workflows/release.yml")
 		for _, want := range []string{"sign in in the browser: " + stack.URL(sandbox.Issuer) + "/", row.email + ", signed in at " + stack.URL(sandbox.Issuer) + ", becomes public for ever"} {
 			if !strings.Contains(out, want) {
 				t.Errorf("no %q in\n%s", want, out)

@@ -95,10 +95,12 @@ func Strange(
 	})
 }
 
-// Verbs calls do for every command of a tree.
+// Verbs calls do for every command of a tree. Topics of its help are none.
 func Verbs(c *cobra.Command, do func(*cobra.Command)) {
 	do(c)
 	for _, sub := range c.Commands() {
-		Verbs(sub, do)
+		if !sub.IsAdditionalHelpTopicCommand() {
+			Verbs(sub, do)
+		}
 	}
 }

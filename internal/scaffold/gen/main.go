@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra/doc"
 
 	"github.com/repopolicy/repopolicy/internal/cli"
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/trustcli"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -89,5 +90,48 @@ func manPages(root string) error {
 			return err
 		}
 	}
+	pages, err := filepath.Glob(filepath.Join(dir, "*.1"))
+	if err != nil {
+		return err
+	}
+	for _, page := range pages {
+		if err := addSections(page); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// addSections adds to a manual page what is the same for every command.
+func addSections(page string) error {
+	text, err := os.ReadFile(page)
+	if err != nil {
+		return err
+	}
+	var more strings.Builder
+	section := func(title, intro string, of []command.Named) {
+		more.WriteString(".SH " + title + "\n" + intro + "\n")
+		for _, n := range of {
+			more.WriteString(".TP\n\\fB" + roff(n.Name) + "\\fP\n" + roff(n.Text) + "\n")
+		}
+		more.WriteString("\n\n")
+	}
+	section("EXIT STATUS", "The class of the verdict, or of what was in the way. Commands that judge nothing exit 0 if they did "+
+		"what was asked.", command.ExitCodes())
+	section("ENVIRONMENT", "No variable makes anything trusted.", command.Environment)
+	section("FILES", "On other systems than Linux the directories of the user are elsewhere.", command.Files)
+	head, also, _ := strings.Cut(string(text), ".SH SEE ALSO")
+	if also != "" {
+		more.WriteString(".SH SEE ALSO" + also)
+	}
+	return os.WriteFile(page, []byte(head+more.String()), 0o644)
+}
+
+// roff writes text for a manual page, in which no line is a request.
+func roff(s string) string {
+	s = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(s)
+	if strings.HasPrefix(s, ".") || strings.HasPrefix(s, "'") {
+		s = `\&` + s
+	}
+	return s
 }

@@ -342,7 +342,7 @@ func (d *show) policy(dir string) error {
 	stranger.step("Before that, nobody can say who may release it.", policy.ClassNoPolicy, "show", "-R", demoURL)
 	look := d.look
 	d.look = nil // nothing is looked up
-	alice.step("One command, which proposes what it finds, one sign-in, one signature, logged.", policy.ClassOK, "init", "--git", work.dir, "--repository", demoURL, "--yes")
+	alice.step("One command, which proposes what it finds, one sign-in, one signature, logged.", policy.ClassOK, "init", "--git", work.dir, "--repo", demoURL, "--yes")
 	d.look = look
 	if err := work.push(); err != nil {
 		return err
