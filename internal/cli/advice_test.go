@@ -25,7 +25,8 @@ func TestNoRootAdvice(t *testing.T) {
 	}{
 		"nothing is kept": {
 			false, "verify --policy policy.toml widget_1",
-			[]string{"this machine has kept no root", "--trusted-root FILE", "; not checked yet"}, []string{"--offline", "did not verify"},
+			[]string{"this machine has kept no root", "--trusted-root FILE", "; not checked yet"}, []string{"--offline",
+				"did not verify"},
 		},
 		"one is": {
 			true, "verify --policy policy.toml widget_1",

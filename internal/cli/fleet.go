@@ -41,7 +41,8 @@ func (o *fleetOptions) flags(cmd *cobra.Command) {
 	f.StringArrayVarP(&o.repos, "repo", "R", nil,
 		"say how the policy of this `REPOSITORY` stands, with no clone; may be repeated")
 	f.Var(&o.list, "repositories", "of the repositories in this file, one on each line")
-	f.Var(&o.org, "org", "of the repositories of this organisation or user on github.com that are neither archived nor forks")
+	f.Var(&o.org, "org",
+		"of the repositories of this organisation or user on github.com that are neither archived nor forks")
 	f.BoolVar(&o.token, "github-token", false, "list with the token in GITHUB_TOKEN; nobody else sees it")
 }
 
@@ -114,7 +115,8 @@ func (a *app) repositories(ctx context.Context, o *fleetOptions) ([]string, erro
 	case len(once) == 0:
 		return nil, policy.Faultf(policy.Usage, "no repository is named")
 	case len(once) > mostRepositories:
-		return nil, policy.Faultf(policy.Usage, "at most %d repositories are looked at, and %d are named", mostRepositories, len(once))
+		return nil, policy.Faultf(policy.Usage, "at most %d repositories are looked at, and %d are named",
+			mostRepositories, len(once))
 	}
 	return once, nil
 }
@@ -123,7 +125,8 @@ func (a *app) repositories(ctx context.Context, o *fleetOptions) ([]string, erro
 func (a *app) fleet(ctx context.Context, o *statusOptions) error {
 	const what = "asking about repositories"
 	if o.Git.Given || o.fetch || o.output.Given || o.format.Value == "github" {
-		return policy.Faultf(policy.Usage, "--git, --fetch, --output and --format github are about a clone, and repositories are named")
+		return policy.Faultf(policy.Usage,
+			"--git, --fetch, --output and --format github are about a clone, and repositories are named")
 	}
 	names, err := a.repositories(ctx, &o.fleetOptions)
 	if err != nil {

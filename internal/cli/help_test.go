@@ -126,9 +126,11 @@ func TestHelpOrder(t *testing.T) {
 	text := helpText(t, Command(), "--help", 0)
 	at := 0
 	for _, want := range []string{
-		"\nVerify:\n  verify ", "\n  explain ", "\n  inspect ", "\n  show ", "\n  log ", "\n  lock ", "\nKeep a policy:\n  init ",
+		"\nVerify:\n  verify ", "\n  explain ", "\n  inspect ", "\n  show ", "\n  log ", "\n  lock ",
+		"\nKeep a policy:\n  init ",
 		"\n  check ", "\n  edit ", "\n  renew ", "\n  sign ", "\n  bind ", "\n  status ", "\n  diff ", "\n  doctor ",
-		"\nRelease:\n  authorize ", "\n  approve ", "\n  sign-release ", "\nTrust:\n  trust ", "\nOther:\n", "\n  completion ",
+		"\nRelease:\n  authorize ", "\n  approve ", "\n  sign-release ", "\nTrust:\n  trust ", "\nOther:\n",
+		"\n  completion ",
 		"\n  help ", "\nTopics:\n", "\n  exit-codes ", "\n  environment ",
 	} {
 		i := strings.Index(text[at:], want)
@@ -273,8 +275,9 @@ func TestCompletion(t *testing.T) {
 	if err := os.MkdirAll("clone/objects", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	write("config/trust.toml", "format = \"repopolicy-trust/v1\"\n[[root]]\nname = \"acme\"\nurl = \"https://tuf.example.com\"\n"+
-		"initial = \"root.json\"\n")
+	write("config/trust.toml",
+		"format = \"repopolicy-trust/v1\"\n[[root]]\nname = \"acme\"\nurl = \"https://tuf.example.com\"\n"+
+			"initial = \"root.json\"\n")
 	write("config/root.json", "{}")
 	for args, want := range map[string]string{
 		"verify --git clone --tag v1":                           "v1.1.0 v1.0.0 :4",

@@ -246,7 +246,8 @@ func (a *app) writeSeen(o *lockOptions, v *repopolicy.Verdict, older *find.Lock)
 	if err := o.write(l); err != nil {
 		return err
 	}
-	a.Err.Line("wrote %s: no policy is bound to %s, number %s of the owner %s", o.out.Value, repo, l.Unbound.RepositoryID,
+	a.Err.Line("wrote %s: no policy is bound to %s, number %s of the owner %s", o.out.Value, repo,
+		l.Unbound.RepositoryID,
 		l.Unbound.OwnerID)
 	for i, w := range l.Unbound.Workflows {
 		text := w.Workflow

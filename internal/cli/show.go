@@ -17,8 +17,8 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-// shown is the result of show as JSON.
-type shown struct {
+// showDoc is the result of show as JSON.
+type showDoc struct {
 	Schema   string                `json:"schema"`
 	Policy   *report.PolicySummary `json:"policy"`
 	Ids      shownIds              `json:"ids"`
@@ -64,7 +64,7 @@ func (a *app) show(cmd *cobra.Command, o *command.Lookup, json bool) error {
 	head := f.Head()
 	if json {
 		a.Finder().Inform(cmd.Context(), f)
-		return a.Out.JSON(&shown{
+		return a.Out.JSON(&showDoc{
 			Schema: report.SchemaURL("show-v1"), Policy: report.SummaryOfFound(f),
 			Ids: shownIds{head.Ids.Repository, head.Ids.Owner}, RootKeys: list(f.RootKeys()),
 			Warnings: list(f.Warnings(a.Now())), Text: string(head.Document.Text()),
@@ -185,9 +185,11 @@ func (a *app) historyOf(f *find.Found, unusable error) *history {
 	for _, v := range f.Versions() {
 		c := v.Document.Content()
 		one := historyVersion{
-			Version: v.Number, Statement: "sha256:" + v.Statement, Policy: v.Document.Digest().String(), Expires: c.Expires,
-			RepositoryID: v.Ids.Repository, OwnerID: v.Ids.Owner, SignedBy: list(f.Resolution.Chain.SignedBy(v.Number)),
-			Bound: []historyEntry{}, WithoutV1: v.WithoutV1, Changes: []diffChange{},
+			Version: v.Number, Statement: "sha256:" + v.Statement, Policy: v.Document.Digest().String(),
+			Expires:      c.Expires,
+			RepositoryID: v.Ids.Repository, OwnerID: v.Ids.Owner,
+			SignedBy: list(f.Resolution.Chain.SignedBy(v.Number)),
+			Bound:    []historyEntry{}, WithoutV1: v.WithoutV1, Changes: []diffChange{},
 		}
 		for _, e := range v.Bindings {
 			at := historyEntry{Log: e.Log, Index: e.Index, Time: knownTime(e.Time)}
@@ -209,7 +211,10 @@ func (a *app) historyOf(f *find.Found, unusable error) *history {
 func (a *app) printHistory(h *history) {
 	for i, v := range h.Versions {
 		a.Out.Line("version %d  %s", v.Version, v.Statement)
-		field := func(name, format string, args ...any) { a.Out.Line("  %-11s %s", name, fmt.Sprintf(format, args...)) }
+		field := func(name, format string, args ...any) {
+			a.Out.Line("  %-11s %s", name, fmt.Sprintf(format,
+				args...))
+		}
 		field("policy", "%s, expires %s", v.Policy, v.Expires.Format(time.DateOnly))
 		if v.RepositoryID != "" {
 			field("repository", "number %s, owner %s", v.RepositoryID, v.OwnerID)

@@ -93,7 +93,8 @@ func (a *app) status(ctx context.Context, o *statusOptions) error {
 		return err
 	}
 	if !tips.bound && !o.fetch && a.Terminal && a.Stdin != nil {
-		o.fetch = a.Agree(&command.Signing{}, "the branch repopolicy is not in this clone; read it from the forge?") == nil
+		o.fetch = a.Agree(&command.Signing{},
+			"the branch repopolicy is not in this clone; read it from the forge?") == nil
 	}
 	dir := o.Git.Value
 	if o.fetch {
@@ -128,7 +129,8 @@ func (a *app) standing(ctx context.Context, v *draftVersion, t tips, fetched boo
 	a.Finder().Inform(ctx, v.Found)
 	c := v.doc.Content()
 	doc := &status{
-		Schema: report.SchemaURL("status-v1"), Repository: c.Repository.String(), InForce: report.SummaryOfFound(v.Found),
+		Schema: report.SchemaURL("status-v1"), Repository: c.Repository.String(),
+		InForce:   report.SummaryOfFound(v.Found),
 		Committed: statusCommitted{c.Version, v.doc.Digest().String(), "sha256:" + spelling.Sum(v.statement)},
 		Pushed:    t.pushed, Fetched: t.bound || fetched, RootKeys: list(v.RootKeys()),
 		Warnings: list(v.Warnings(a.Now())), SignedBy: []string{}, Missing: []string{},
@@ -144,7 +146,8 @@ func (a *app) standing(ctx context.Context, v *draftVersion, t tips, fetched boo
 	doc.SignedBy, doc.Missing, doc.Needed = list(by), list(missing), need
 	switch {
 	case need > 0:
-		doc.Next = fmt.Sprintf("%d more of %s run repopolicy sign, commit and push", need, strings.Join(missing, ", "))
+		doc.Next = fmt.Sprintf("%d more of %s run repopolicy sign, commit and push", need, strings.Join(missing,
+			", "))
 	case !t.pushed:
 		doc.Next = "push to the default branch; its workflow binds the version"
 	case !doc.Fetched:

@@ -279,7 +279,8 @@ func (a *app) printTrusted(doc *trusted) {
 		if s.Continue {
 			more = ", then what follows"
 		}
-		a.Out.Line("%s: %d of %s%s", strings.Join(s.Repositories, ", "), s.Threshold, strings.Join(s.Roots, ", "), more)
+		a.Out.Line("%s: %d of %s%s", strings.Join(s.Repositories, ", "), s.Threshold, strings.Join(s.Roots, ", "),
+			more)
 	}
 	for _, s := range doc.Anchors {
 		a.Out.Line("%s: anchored by %s", strings.Join(s.Repositories, ", "), s.Root)
@@ -312,7 +313,8 @@ func (a *app) printRoot(r *trustedRoot) {
 		case l.Yours:
 			own = "; yours of that name comes in its place"
 		}
-		a.Out.Line("  introduces  %s for %s, from %s, says its role %s%s", l.Name, strings.Join(l.Repositories, ", "), l.URL,
+		a.Out.Line("  introduces  %s for %s, from %s, says its role %s%s", l.Name, strings.Join(l.Repositories,
+			", "), l.URL,
 			l.Role, own)
 	}
 	if r.Expires != nil {

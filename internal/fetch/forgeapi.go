@@ -204,7 +204,8 @@ func Owned(ctx context.Context, owner string, most int, n Net) ([]policy.Locator
 		case listed < page:
 			return out, nil
 		case i == mostPages:
-			return nil, fmt.Errorf("%s has more than %d repositories, archived ones and forks included", clip.Text(owner), i*page)
+			return nil, fmt.Errorf("%s has more than %d repositories, archived ones and forks included",
+				clip.Text(owner), i*page)
 		}
 	}
 }

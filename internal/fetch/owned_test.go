@@ -93,7 +93,8 @@ func FuzzParseOwned(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		out, _, err := parseOwned(data, "https://github.com/acme/")
 		for _, l := range out {
-			if err != nil || !strings.HasPrefix(l.String(), "https://github.com/acme/") || strings.Count(l.Path(), "/") != 1 {
+			if err != nil || !strings.HasPrefix(l.String(), "https://github.com/acme/") || strings.Count(l.Path(),
+				"/") != 1 {
 				t.Errorf("%s, %v", l, err)
 			}
 		}

@@ -274,7 +274,8 @@ func differences(b *strings.Builder, order []*Artifact) {
 			continue
 		}
 		for _, m := range x.Nearest.Mismatches {
-			row := fmt.Sprintf("| %s | %s | %s | %s | %s |\n", Code(x.Artifact), Code(x.Nearest.Rule), Code(m.Field), Code(m.Want),
+			row := fmt.Sprintf("| %s | %s | %s | %s | %s |\n", Code(x.Artifact), Code(x.Nearest.Rule), Code(m.Field),
+				Code(m.Want),
 				Code(OrMissing(m.Got)))
 			if b.Len()+len(head)+len(row) > MaxSummaryBytes {
 				return // the log has all of them

@@ -165,7 +165,8 @@ func TestAction(t *testing.T) {
 		{"artifacts": file, "repository": hostile},
 		{"artifacts": file, "lock": hostile}, {"artifacts": file, "require": hostile}, {"artifacts": file,
 			"tag": "--help"}, {"command": hostile},
-		{"artifacts": file, "policy": hostile}, {"artifacts": file, "cooldown": hostile}, {"artifacts": file, "age": hostile}, {"artifacts": hostile + "://"},
+		{"artifacts": file, "policy": hostile}, {"artifacts": file, "cooldown": hostile}, {"artifacts": file,
+			"age": hostile}, {"artifacts": hostile + "://"},
 		{"artifacts": "%0Aauthorized=true%0A::warning::x"}, {"artifacts": "::stop-commands::x"},
 	} {
 		got := ask(inputs)

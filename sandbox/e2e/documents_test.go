@@ -81,7 +81,8 @@ func TestDocuments(t *testing.T) {
 		second["changes"].([]any); len(signed) != 2 || len(changes) != 2 {
 		t.Errorf("%v", second)
 	}
-	c.says(policy.ClassOK, []string{"log", "-R", name}, "  signed by   alice\n", "  signed by   alice, bob\n", ", between 20",
+	c.says(policy.ClassOK, []string{"log", "-R", name}, "  signed by   alice\n", "  signed by   alice, bob\n",
+		", between 20",
 		"  changed     ~ maintainers.threshold: 2, was 1\n")
 	c.says(policy.ClassOK, []string{"lock", "-R", name, "-o", filepath.Join(p.dir, "widget.lock")},
 		"version 2 is new, signed by alice, bob", "maintainers.threshold: 2, was 1")

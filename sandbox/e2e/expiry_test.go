@@ -184,7 +184,8 @@ func TestExpiryIssue(t *testing.T) {
 
 	// Without the job nobody is told.
 	q := newProject2(t, "acme/untold")
-	q.write(".github/workflows/release.yml", string(contentOf(t, filepath.Join(p.dir, ".github/workflows/release.yml"))))
+	q.write(".github/workflows/release.yml", string(contentOf(t, filepath.Join(p.dir,
+		".github/workflows/release.yml"))))
 	maintainer.must(policy.ClassOK, "init", "--git", q.dir, "--repo", "https://github.com/acme/untold",
 		"--no-sign",
 		"--no-expiry-issue", "--email", "alice@example.com", "--issuer", "https://accounts.google.com")

@@ -55,18 +55,22 @@ func gitlab(t *testing.T, name, branch string) (string, error) {
 	check(t, yaml.Unmarshal(data, &jobs))
 	config := filepath.Join(t.TempDir(), "gitconfig")
 	base := strings.TrimSuffix(stack.Forge().CloneURL("x/y"), "x/y.git")
-	check(t, os.WriteFile(config, fmt.Appendf(nil, "[url %q]\n\tinsteadOf = https://gitlab-ci-token:may-push@gitlab.com/\n\tinsteadOf = https://gitlab.com/\n", base), 0o600))
+	check(t, os.WriteFile(config, fmt.Appendf(nil,
+		"[url %q]\n\tinsteadOf = https://gitlab-ci-token:may-push@gitlab.com/\n\tinsteadOf = https://gitlab.com/\n", base), 0o600))
 	var out bytes.Buffer
 	for _, id := range []string{"repopolicy-bind", "repopolicy-publish"} {
 		job := jobs[id]
-		env := append(os.Environ(), "PATH="+a.env["PATH"], "E2E_BINARY="+a.env["E2E_BINARY"], asProgram+"="+a.env[asProgram], "HOME="+work+".home",
-			"GIT_CONFIG_GLOBAL="+config, "GIT_CONFIG_NOSYSTEM=1", "CI_PROJECT_PATH="+name, "CI_SERVER_HOST=gitlab.com", "CI_JOB_TOKEN=may-push", "CI_COMMIT_BRANCH="+branch,
+		env := append(os.Environ(), "PATH="+a.env["PATH"], "E2E_BINARY="+a.env["E2E_BINARY"],
+			asProgram+"="+a.env[asProgram], "HOME="+work+".home",
+			"GIT_CONFIG_GLOBAL="+config, "GIT_CONFIG_NOSYSTEM=1", "CI_PROJECT_PATH="+name, "CI_SERVER_HOST=gitlab.com",
+			"CI_JOB_TOKEN=may-push", "CI_COMMIT_BRANCH="+branch,
 			"GITLAB_CI=true", "CI_DEFAULT_BRANCH="+repo.DefaultBranch)
 		for k, v := range jobs[job.Extends].Variables {
 			env = append(env, k+"="+v)
 		}
 		for k, v := range job.IDTokens {
-			token, err := stack.Token(claims.Forged{From: claims.GitLab{Project: name, ProjectID: repo.ID, NamespaceID: repo.OwnerID, Ref: branch, SHA: head, Environment: job.Environment.Name}, Set: map[string]any{"aud": v.Aud}})
+			token, err := stack.Token(claims.Forged{From: claims.GitLab{Project: name, ProjectID: repo.ID,
+				NamespaceID: repo.OwnerID, Ref: branch, SHA: head, Environment: job.Environment.Name}, Set: map[string]any{"aud": v.Aud}})
 			check(t, err)
 			env = append(env, k+"="+token)
 		}
@@ -92,7 +96,8 @@ func TestGitLab(t *testing.T) {
 	maintainer.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
 	check(t, err)
 	const url = "https://gitlab.com/" + name
-	out := maintainer.must(policy.ClassOK, "init", "--git", p.dir, "--repo", url, "--email", "alice@example.com", "--issuer", "https://accounts.google.com", "--no-sign", "--yes",
+	out := maintainer.must(policy.ClassOK, "init", "--git", p.dir, "--repo", url, "--email", "alice@example.com",
+		"--issuer", "https://accounts.google.com", "--no-sign", "--yes",
 		"--workflow", ".gitlab-ci.yml")
 	for _, want := range []string{".gitlab-ci.yml\n", ".repopolicy/gitlab-ci.yml\n", "git add .gitattributes .repopolicy .gitlab-ci.yml", `that the environment "repopolicy"`} {
 		if !strings.Contains(out, want) {
@@ -152,7 +157,8 @@ func TestGitLab(t *testing.T) {
 	check(t, err)
 	other := newProject2(t, "group/other")
 	other.write(".gitlab-ci.yml", "build: {script: make}\n")
-	out = maintainer.must(policy.ClassOK, "init", "--git", other.dir, "--repo", "https://gitlab.com/group/other", "--email", "alice@example.com", "--issuer", "https://accounts.google.com", "--no-sign", "--yes",
+	out = maintainer.must(policy.ClassOK, "init", "--git", other.dir, "--repo", "https://gitlab.com/group/other",
+		"--email", "alice@example.com", "--issuer", "https://accounts.google.com", "--no-sign", "--yes",
 		"--workflow", ".gitlab-ci.yml")
 	if !strings.Contains(out, "add to .gitlab-ci.yml:  include: [{local: .repopolicy/gitlab-ci.yml}]") {
 		t.Error(out)
@@ -185,7 +191,8 @@ func TestGitLabRenamed(t *testing.T) {
 		text := strings.ReplaceAll(string(policyText(name, n, 1, "alice")), "https://github.com/"+name, url)
 		return strings.ReplaceAll(text, ".github/workflows/release.yml", ".gitlab-ci.yml") + more
 	}
-	maintainer.must(policy.ClassOK, "init", "--git", p.dir, "--repo", url, "--email", "alice@example.com", "--issuer", "https://accounts.google.com", "--no-sign", "--yes",
+	maintainer.must(policy.ClassOK, "init", "--git", p.dir, "--repo", url, "--email", "alice@example.com",
+		"--issuer", "https://accounts.google.com", "--no-sign", "--yes",
 		"--workflow", ".gitlab-ci.yml")
 	p.write(".repopolicy/policy.toml", version(1, ""))
 	p.push()

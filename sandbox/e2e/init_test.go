@@ -23,7 +23,8 @@ func begin(t *testing.T, name string) (*project, *computer) {
 	_, err := stack.Forge().Create(name)
 	check(t, err)
 	p := newProject2(t, name)
-	p.write(".github/workflows/release.yml", "on:\n  push:\n    tags: ['v*']\npermissions: {}\njobs:\n  release:\n    runs-on: ubuntu-latest\n    environment: release\n    permissions:\n      id-token: write\n    steps:\n      - run: make\n"+attestStep)
+	p.write(".github/workflows/release.yml",
+		"on:\n  push:\n    tags: ['v*']\npermissions: {}\njobs:\n  release:\n    runs-on: ubuntu-latest\n    environment: release\n    permissions:\n      id-token: write\n    steps:\n      - run: make\n"+attestStep)
 	maintainer := newComputer(t)
 	maintainer.env["SIGSTORE_ID_TOKEN"], err = stack.Token(alice)
 	check(t, err)
@@ -81,7 +82,8 @@ func TestInit(t *testing.T) {
 	// The next version.
 	before := main
 	git(t, p.dir, "fetch", "-q", "origin")
-	check(t, os.WriteFile(filepath.Join(p.dir, ".repopolicy/policy.toml"), append(read(t, p, ".repopolicy/policy.toml"), "# changed\n"...), 0o600))
+	check(t, os.WriteFile(filepath.Join(p.dir, ".repopolicy/policy.toml"), append(read(t, p,
+		".repopolicy/policy.toml"), "# changed\n"...), 0o600))
 	if out := maintainer.must(policy.ClassUsage, "renew", "--git", p.dir); !strings.Contains(out, "differs from the last commit") {
 		t.Error(out)
 	}
@@ -147,13 +149,18 @@ func TestWeakWorkflow(t *testing.T) {
 		says     string
 		job      string
 	}{
-		"acme/weak-push":     {"github.event_name != 'push'", "github.event_name == 'push'", "push", "this run proves nothing about the repository", "bind failure"},
-		"acme/weak-token":    {"      id-token: write\n", "", "repository_dispatch", "id-token: write", "bind failure"},
-		"acme/weak-runner":   {"ubuntu-latest", "self-hosted", "repository_dispatch", "this run proves nothing about the repository", "bind failure"},
-		"acme/weak-hidden":   {"          include-hidden-files: true\n", "", "repository_dispatch", "no files to upload", "bind failure"},
-		"acme/weak-dispatch": {"contents: write # repository_dispatch asks for it", "contents: read", "push", "HTTP 403", "dispatch failure"},
-		"acme/weak-publish":  {"persist-credentials: true", "persist-credentials: false", "repository_dispatch", "nothing-to-push-with", "publish failure"},
-		"acme/weak-fork":     {"'acme/weak-fork'", "'acme/upstream'", "repository_dispatch", "", ""},
+		"acme/weak-push": {"github.event_name != 'push'", "github.event_name == 'push'", "push",
+			"this run proves nothing about the repository", "bind failure"},
+		"acme/weak-token": {"      id-token: write\n", "", "repository_dispatch", "id-token: write", "bind failure"},
+		"acme/weak-runner": {"ubuntu-latest", "self-hosted", "repository_dispatch",
+			"this run proves nothing about the repository", "bind failure"},
+		"acme/weak-hidden": {"          include-hidden-files: true\n", "", "repository_dispatch",
+			"no files to upload", "bind failure"},
+		"acme/weak-dispatch": {"contents: write # repository_dispatch asks for it", "contents: read", "push",
+			"HTTP 403", "dispatch failure"},
+		"acme/weak-publish": {"persist-credentials: true", "persist-credentials: false", "repository_dispatch",
+			"nothing-to-push-with", "publish failure"},
+		"acme/weak-fork": {"'acme/weak-fork'", "'acme/upstream'", "repository_dispatch", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, _ := begin(t, name)
@@ -267,7 +274,8 @@ func TestRepositoryOnly(t *testing.T) {
 	_, err := stack.Forge().Create(name)
 	check(t, err)
 	p := newProject2(t, name)
-	newComputer(t).must(policy.ClassOK, "init", "--git", p.dir, "--repo", name, "--maintainers", "repository", "--workflow", ".github/workflows/release.yml")
+	newComputer(t).must(policy.ClassOK, "init", "--git", p.dir, "--repo", name, "--maintainers", "repository",
+		"--workflow", ".github/workflows/release.yml")
 	p.push()
 	a := newActions(t, name)
 	if d := cmp.Diff([]string{"quorum success", "dispatch success", "bind success", "publish success"}, a.trigger("push", "")); d != "" {
