@@ -368,8 +368,16 @@ func (d *decoder) principal(n *node) Principal {
 		}
 		n.missing("email", hint)
 	}
-	p.Issuer = n.issuer("issuer")
+	p.Issuer = n.voucher("issuer")
 	p.Subject = n.asciiKey("subject", true)
+	if spelling.IsPKI(p.Issuer) {
+		if p.Kind == KindUsername {
+			n.bad("username", "name an email or a uri", "a certificate authority of a trust root certifies no user names")
+		}
+		if n.has("subject") {
+			n.bad("subject", "", "a certificate of a trust root's own authority has no token subject")
+		}
+	}
 	switch err := checkPrincipal(p); {
 	case p.Value == "" || p.Issuer == "":
 	case isCIIssuer(p.Issuer):
@@ -432,6 +440,20 @@ func (n *node) issuer(k string) string {
 	}
 	if err := spelling.CheckIssuer(s); err != nil {
 		n.bad(k, "", "%s", err)
+		return ""
+	}
+	return s
+}
+
+// voucher returns who vouches for an identity at k: an OIDC issuer, or a certificate authority
+// of a trust root (SPEC 17.5).
+func (n *node) voucher(k string) string {
+	if v, ok := n.m[k].(string); !ok || !spelling.IsPKI(v) {
+		return n.issuer(k)
+	}
+	s := n.asciiKey(k, false)
+	if err := spelling.CheckPKI(s); err != nil {
+		n.bad(k, "write the issuer as the trust root has it, for example pki:acme", "%s", err)
 		return ""
 	}
 	return s

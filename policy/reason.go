@@ -134,6 +134,8 @@ const (
 	CertificateBad        Reason = "certificate-invalid"
 	CertificateChain      Reason = "certificate-untrusted"
 	SCTInvalid            Reason = "sct-invalid"
+	CertificateRevoked    Reason = "certificate-revoked"
+	RevocationUnknown     Reason = "revocation-unknown"
 	LogInvalid            Reason = "log-invalid"
 	LogFields             Reason = "log-fields-disagree"
 	TimeInvalid           Reason = "time-invalid"
@@ -318,6 +320,14 @@ var reasonTable = []info{
 		"check which --trusted-root belongs to this project",
 	},
 	{SCTInvalid, ClassDeny, "the certificate has no valid certificate transparency timestamp", ""},
+	{
+		CertificateRevoked, ClassDeny, "the certificate authority revoked the signing certificate, or one above it",
+		"sign again with another certificate; of a policy: have its maintainers sign the same version again, and bind it again",
+	},
+	{
+		RevocationUnknown, ClassUnavailable, "it is not known whether the signing certificate was revoked",
+		"whoever keeps the trust root has to publish a current list of revoked certificates: repopolicy-trust add-target",
+	},
 	{LogInvalid, ClassDeny, "no transparency log entry verifies for this signature", ""},
 	{LogFields, ClassDeny, "the fields of a log entry disagree with what its proof covers", ""},
 	{TimeInvalid, ClassDeny, "the time of the signature is missing, contradictory or outside a validity window", ""},

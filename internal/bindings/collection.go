@@ -93,18 +93,38 @@ func (c *Collection) Add(b *sigstore.Bundle) error {
 	}
 	v, err := c.verify(b)
 	if err != nil {
+		c.doubt(&s, err, nil)
 		return err
 	}
-	return c.take(&s, b.Signer(), v, nil)
+	return c.take(&s, v, nil)
+}
+
+// doubt takes a signature that counts for nothing, or may, because of what an authority says of
+// its certificate today: what it would complete is not to be undone in silence (SPEC 8.9).
+func (c *Collection) doubt(s *chain.Statement, err error, data []byte) {
+	v := sigstore.Doubted(err)
+	if v == nil {
+		return
+	}
+	why := policy.RevocationUnknown
+	var e *sigstore.Error
+	if errors.As(err, &e) && e.Reason == policy.CertificateRevoked {
+		why = e.Reason
+	}
+	for _, e := range v.Entries {
+		if e.Proven {
+			c.signatures = append(c.signatures, signed{chain.SignatureFacts{
+				Statement: s.Digest(), Signer: v.Signer, Entry: v.Place(e), Doubt: why, Why: err.Error(), Body: e.Body,
+			}, data})
+		}
+	}
 }
 
 // take takes what a verified bundle over a statement proves. Data is its file.
-func (c *Collection) take(s *chain.Statement, signer policy.Identity, v *sigstore.Verified, data []byte) error {
+func (c *Collection) take(s *chain.Statement, v *sigstore.Verified, data []byte) error {
 	c.times = append(c.times, v)
+	signer := v.Signer
 	binding, unauthorized := c.Forges.Authority(signer)
-	if signer.Kind == policy.KindKey {
-		signer.Value = v.KeyID
-	}
 	for _, e := range v.Entries {
 		if !e.Proven {
 			continue

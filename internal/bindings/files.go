@@ -120,11 +120,12 @@ func (c *Collection) collect(b *budget.Budget, files []File) ([]Ignored, error) 
 		}
 	})
 	for _, p := range todo {
-		if p.err == nil {
+		if p.err == nil && p.unproven != nil {
+			c.doubt(&p.statement, p.unproven, p.Data)
 			p.err = p.unproven
 		}
 		if p.err == nil {
-			p.err = c.take(&p.statement, p.signer, p.proven, p.Data)
+			p.err = c.take(&p.statement, p.proven, p.Data)
 		}
 		if p.err != nil {
 			ignored = append(ignored, Ignored{p.Name, p.err.Error()})
@@ -151,7 +152,6 @@ func split(files []File) (signatures, places []File) {
 type signatureFile struct {
 	File
 	statement chain.Statement
-	signer    policy.Identity
 	size      int64 // of the statement's payload
 	keyed     bool  // a bare key signed it
 	proven    *sigstore.Verified
@@ -195,7 +195,7 @@ func (p *signatureFile) read(root *sigstore.Root) {
 	}
 	p.size = int64(len(b.Payload()))
 	p.statement, _ = rekorbind.ParseStatement(b.Payload()) // it remembers its error
-	if p.signer = b.Signer(); p.signer.Kind == policy.KindKey {
+	if b.Signer().Kind == policy.KindKey {
 		p.keyed = true
 		return
 	}

@@ -64,7 +64,7 @@ func Offers(root *sigstore.Root, forges *Forges, files []File, earlier [][]byte)
 	}
 	for _, s := range c.signatures {
 		o := by[s.Statement]
-		if o == nil || s.Entry.Index < 0 || !c.counts(&o.Statement, s.Signer) {
+		if o == nil || s.Entry.Index < 0 || s.Doubt != "" || !c.counts(&o.Statement, s.Signer) {
 			continue
 		}
 		o.Signatures = append(

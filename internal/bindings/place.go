@@ -320,7 +320,7 @@ func Undated(r *sigstore.Root, forges *Forges, files []File, payload []byte, now
 		if err != nil {
 			continue
 		}
-		if _, err := forges.Authority(b.Signer()); err != nil {
+		if _, err := forges.Authority(b.SignerUnder(r)); err != nil {
 			continue
 		}
 		if slices.ContainsFunc(v.Placed(), func(p sigstore.Placed) bool { return open(p.At) && !dated(p.At) }) {

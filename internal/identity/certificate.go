@@ -16,6 +16,8 @@ import (
 
 	"github.com/sigstore/fulcio/pkg/certificate"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -42,7 +44,8 @@ var (
 // certificate has not exactly one subject alternative name, if that is of a
 // type other than rfc822Name, URI or Fulcio's otherName, if an extension of
 // Fulcio's occurs twice or is not one DER UTF8String (.8 and later) without
-// trailing bytes, or if .1 and .8 name different issuers. A certificate without
+// trailing bytes, if .1 and .8 name different issuers, or if they name one
+// that only a trust root gives. A certificate without
 // any issuer is not an error: GitHub signs its releases with such.
 //
 // Extensions: https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md.
@@ -66,6 +69,9 @@ func FromCertificate(cert *x509.Certificate) (Identity, error) {
 	}
 	if id.Issuer, err = e.issuer(cert.NotBefore); err != nil {
 		return Identity{}, err
+	}
+	if spelling.IsPKI(id.Issuer) { // a trust root gives such issuers, never a certificate (SPEC 17.5)
+		return Identity{}, fmt.Errorf("the certificate itself names the issuer %q", clip.Text(id.Issuer))
 	}
 	id.WorkflowTrigger = ext.GithubWorkflowTrigger
 	id.WorkflowSHA = ext.GithubWorkflowSHA

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -81,10 +82,11 @@ func TrustedIssuers(f *policy.File, signIn string) Issuers {
 			add(Issuer{URL: w.Issuer, Kind: kind, Host: "https://" + f.Repository.Host(), LongLived: kind == KindGitLab})
 		}
 		for _, p := range r.Identities {
-			switch p.Kind {
-			case policy.KindEmail:
+			switch {
+			case spelling.IsPKI(p.Issuer): // it gives no tokens
+			case p.Kind == policy.KindEmail:
 				add(Issuer{URL: p.Issuer, Kind: KindEmail})
-			case policy.KindURI:
+			case p.Kind == policy.KindURI:
 				add(Issuer{URL: p.Issuer, Kind: KindURI})
 			}
 		}

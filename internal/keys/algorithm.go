@@ -219,3 +219,28 @@ type Error struct {
 
 // Error implements error.
 func (e *Error) Error() string { return e.Text }
+
+// Same reports whether two public keys are one.
+func Same(a, b crypto.PublicKey) bool {
+	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && k.Equal(b)
+}
+
+// Strong returns why a key of a certificate authority, or one that may have made a bare
+// signature, is too weak; those that sign what counts are as [Sound] wants them.
+func Strong(pub crypto.PublicKey) error {
+	switch pub := pub.(type) {
+	case *ecdsa.PublicKey:
+		if !slices.Contains(curves, pub.Curve) {
+			return fmt.Errorf("the curve %s is too weak", pub.Params().Name)
+		}
+	case *rsa.PublicKey:
+		if pub.N.BitLen() < minRSABits {
+			return fmt.Errorf("an RSA key of %d bits is too weak", pub.N.BitLen())
+		}
+	case ed25519.PublicKey:
+	default:
+		return fmt.Errorf("keys of type %T are not supported", pub)
+	}
+	return nil
+}

@@ -206,7 +206,7 @@ func verifyApproval(
 	if err != nil {
 		return nil, policy.Identity{}, Approval{}, err
 	}
-	signer := b.Signer()
+	signer := b.SignerUnder(root)
 	a, err := ParseApproval(b.Payload())
 	if err != nil {
 		return nil, signer, a, err

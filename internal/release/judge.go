@@ -715,7 +715,7 @@ func (j *Judge) read(ctx context.Context, t trial, m matched, key *sigstore.Key)
 	req := j.request(t.a, t.names(m), t.digests)
 	req.Approvals = t.approvals
 	ev := j.one(ctx, t.c, t.a, m.digest, key, claims, req)
-	ev.Signer, ev.Name = claims.Signer, called
+	ev.Name = called
 	ev.Decision = j.brief(ev.Decision)
 	if ev.stage == stagePermitted {
 		ev.Decision.Notes = append(ev.Decision.Notes, t.notes...)
@@ -749,8 +749,11 @@ func (j *Judge) one(
 	ctx context.Context, c *candidate, a *Artifact, digest policy.Digest, key *sigstore.Key,
 	claims policy.Claims, req policy.Request,
 ) Evidence {
-	if d, final := j.by().Precheck(req, claims); final {
-		return Evidence{stage: stageClaims, Decision: d}
+	// Without an issuer in it, whose a certificate is only a root says.
+	if key != nil || c.Bundle.NamesIssuer() || claims.Signer.SignsReleases() {
+		if d, final := j.by().Precheck(req, claims); final {
+			return Evidence{stage: stageClaims, Decision: d, Signer: claims.Signer}
+		}
 	}
 	v, root, err := j.verify(ctx, c.Bundle, digest, key)
 	if err != nil {
@@ -758,9 +761,10 @@ func (j *Judge) one(
 		if c.Unproven != "" && (d.Reason == policy.NotLogged || d.Reason == policy.TimeInvalid) {
 			d = deny(policy.NoLogProof, "%s", c.Unproven)
 		}
-		return Evidence{stage: stageVerify, Decision: d}
+		return Evidence{stage: stageVerify, Decision: d, Signer: j.signer(c.Bundle, claims.Signer)}
 	}
-	ev := Evidence{Verified: v, Decision: j.decide(ctx, a, root, req, claims, v.Verification())}
+	claims.Signer = v.Signer
+	ev := Evidence{Signer: v.Signer, Verified: v, Decision: j.decide(ctx, a, root, req, claims, v.Verification())}
 	switch {
 	case ev.Decision.Permitted:
 		ev.stage = stagePermitted
@@ -772,6 +776,17 @@ func (j *Judge) one(
 	ev.open = ev.Decision.Open()
 	j.watch(ctx, v, &ev)
 	return ev
+}
+
+// signer returns whom a bundle that does not verify claims to be by: under a root that knows the
+// certificate's authority the issuer is that one's.
+func (j *Judge) signer(b *sigstore.Bundle, claimed policy.Identity) policy.Identity {
+	for _, r := range j.roots {
+		if id := b.SignerUnder(r); id.Issuer != b.Signer().Issuer {
+			return id
+		}
+	}
+	return claimed
 }
 
 // decide decides by verified evidence. Where several versions may have been in force, place

@@ -6,10 +6,6 @@
 package sigstore
 
 import (
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
@@ -204,25 +200,6 @@ func (b *Bundle) keyMaterial() error {
 	}
 	if b.signer, err = identity.FromCertificate(b.leaf); err != nil {
 		return refuse(policy.CertificateBad, "certificate: %w", err)
-	}
-	return nil
-}
-
-// strongKey returns why a key of a certificate authority, or one that may have made a bare
-// signature, is too weak; those that sign what counts are as [keys.Sound] wants them.
-func strongKey(pub any) error {
-	switch pub := pub.(type) {
-	case *ecdsa.PublicKey:
-		if c := pub.Curve; c != elliptic.P256() && c != elliptic.P384() && c != elliptic.P521() {
-			return fmt.Errorf("the curve %s is too weak", pub.Params().Name)
-		}
-	case *rsa.PublicKey:
-		if pub.N.BitLen() < 2048 {
-			return fmt.Errorf("an RSA key of %d bits is too weak", pub.N.BitLen())
-		}
-	case ed25519.PublicKey:
-	default:
-		return fmt.Errorf("keys of type %T are not supported", pub)
 	}
 	return nil
 }

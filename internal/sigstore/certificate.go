@@ -3,7 +3,6 @@
 package sigstore
 
 import (
-	"bytes"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/asn1"
@@ -30,17 +29,7 @@ const (
 	rsaExponent = 65537
 )
 
-var (
-	oidSAN = asn1.ObjectIdentifier{2, 5, 29, 17}
-
-	// signatureAlgorithms are those by which an issuer may have signed.
-	signatureAlgorithms = []x509.SignatureAlgorithm{
-		x509.ECDSAWithSHA256, x509.ECDSAWithSHA384, x509.ECDSAWithSHA512,
-		x509.SHA256WithRSA, x509.SHA384WithRSA, x509.SHA512WithRSA,
-		x509.SHA256WithRSAPSS, x509.SHA384WithRSAPSS, x509.SHA512WithRSAPSS,
-		x509.PureEd25519,
-	}
-)
+var oidSAN = asn1.ObjectIdentifier{2, 5, 29, 17}
 
 // checkProfile refuses a certificate that is not one of a signer, whoever issued
 // it: not version 3, a certificate authority's, for other usages than digital
@@ -70,53 +59,6 @@ func checkProfile(leaf *x509.Certificate) error {
 		return fmt.Errorf("an RSA key of %d bits with exponent %d", pub.N.BitLen(), pub.E)
 	}
 	return keys.Sound(leaf.PublicKey)
-}
-
-// checkPath refuses a path, the signer's certificate first and the root last, on
-// which one certificate may not have issued the one before it, or is not valid at
-// t: the hybrid model of the Sigstore client specification, in which the whole
-// path is judged by the moment of the signature.
-func checkPath(path []*x509.Certificate, t time.Time) error {
-	if len(path) < 2 {
-		return errors.New("a certificate without an issuer")
-	}
-	for i, c := range path {
-		if t.Before(c.NotBefore) || t.After(c.NotAfter) {
-			return errors.New("signed outside the validity of a certificate")
-		}
-		if !slices.Contains(signatureAlgorithms, c.SignatureAlgorithm) {
-			return fmt.Errorf("a certificate signed by %s", c.SignatureAlgorithm)
-		}
-		if i == 0 {
-			continue
-		}
-		if err := checkIssuer(c, i-1); err != nil {
-			return err
-		}
-		below := path[i-1]
-		if !bytes.Equal(below.RawIssuer, c.RawSubject) {
-			return errors.New("a certificate names another issuer than the one above it")
-		}
-	}
-	return nil
-}
-
-// checkIssuer refuses a certificate that may not issue others, or not with as
-// many issuing certificates between it and the signer's.
-func checkIssuer(c *x509.Certificate, between int) error {
-	switch {
-	case c.Version != 3 || !c.BasicConstraintsValid || !c.IsCA:
-		return errors.New("an issuing certificate is not that of a certificate authority")
-	case c.KeyUsage&x509.KeyUsageCertSign == 0:
-		return errors.New("an issuing certificate is not for signing certificates")
-	case c.MaxPathLen >= 0 && c.MaxPathLen < between: // -1 is no limit
-		return errors.New("an issuing certificate is too far from the signer's")
-	case len(c.UnhandledCriticalExtensions) > 0:
-		return fmt.Errorf("an issuing certificate has the critical extension %s", c.UnhandledCriticalExtensions[0])
-	case len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) > 0 && !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageCodeSigning):
-		return errors.New("an issuing certificate is not for code signing")
-	}
-	return strongKey(c.PublicKey)
 }
 
 // issued returns the path from a signer's certificate to one of the root's

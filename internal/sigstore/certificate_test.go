@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/pki"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -326,14 +327,14 @@ func TestPath(t *testing.T) {
 		if c.at.IsZero() {
 			c.at = now
 		}
-		if err := checkPath(path, c.at); (err == nil) != c.ok {
+		if err := pki.CheckPath(path, c.at); (err == nil) != c.ok {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := checkPath(good[2:], now); err != nil {
+	if err := pki.CheckPath(good[2:], now); err != nil {
 		t.Errorf("the root alone above: %v", err)
 	}
-	if checkPath(good[:1], now) == nil || checkPath(nil, now) == nil {
+	if pki.CheckPath(good[:1], now) == nil || pki.CheckPath(nil, now) == nil {
 		t.Error("a path of nothing")
 	}
 }

@@ -154,20 +154,20 @@ func (d *Draft) shown(generation int) (*protobundle.Bundle, error) {
 }
 
 // shownBy returns what an entry shows of a statement, if that is a digest; nil for the envelope
-// itself. It is an error if Rekor v1 shows signatures of the key in another kind of entry.
-func (b *Bundle) shownBy(key *Key, entry *tlog.Entry) (verify.SignatureContent, error) {
+// itself. It is an error if Rekor v1 shows signatures by the algorithm in another kind of entry.
+func (b *Bundle) shownBy(alg keys.Algorithm, entry *tlog.Entry) (verify.SignatureContent, error) {
 	env := b.pb.GetDsseEnvelope()
-	if key == nil || env == nil || entry.IsRekorV2() || key.alg.RekorV1 != keys.HashedRekord {
+	if env == nil || entry.IsRekorV2() || alg.RekorV1 != keys.HashedRekord {
 		return nil, nil
 	}
 	var body struct{ Kind string }
 	if err := json.Unmarshal(entry.TransparencyLogEntry().GetCanonicalizedBody(), &body); err != nil {
 		return nil, err
 	}
-	if body.Kind != string(key.alg.RekorV1) {
+	if body.Kind != string(alg.RekorV1) {
 		return nil, fmt.Errorf("an entry %s, and Rekor v1 shows a statement by %s as %s", clip.Text(body.Kind),
-			key.alg.Name, key.alg.RekorV1)
+			alg.Name, alg.RekorV1)
 	}
-	digest := key.alg.Input(dsse.PAE(env.GetPayloadType(), env.GetPayload()))
-	return bundle.NewMessageSignature(digest, hashNumbers[key.alg.Hash].String(), b.signature()), nil
+	digest := alg.Input(dsse.PAE(env.GetPayloadType(), env.GetPayload()))
+	return bundle.NewMessageSignature(digest, hashNumbers[alg.Hash].String(), b.signature()), nil
 }

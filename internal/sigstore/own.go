@@ -15,6 +15,8 @@ import (
 
 	"github.com/sigstore/sigstore-go/pkg/bundle"
 	"github.com/sigstore/sigstore-go/pkg/verify"
+
+	"github.com/repopolicy/repopolicy/internal/keys"
 )
 
 // Signed says whether the key that comes with a bundle made its signature. It says
@@ -144,7 +146,7 @@ func BareSigned(certificate, signature []byte, sha256 string, keys []*Key) bool 
 // signedDigest verifies a signature over a SHA-256 digest, as cosign makes it with
 // ECDSA and RSA.
 func signedDigest(pub crypto.PublicKey, digest, signature []byte) bool {
-	if strongKey(pub) != nil {
+	if keys.Strong(pub) != nil {
 		return false
 	}
 	switch pub := pub.(type) {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/sigstore/sigstore-go/pkg/root"
 
+	"github.com/repopolicy/repopolicy/internal/keys"
+	"github.com/repopolicy/repopolicy/internal/pki"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -34,6 +36,7 @@ type Root struct {
 	material *root.TrustedRoot
 	cas      []root.CertificateAuthority
 	stampers []root.TimestampingAuthority
+	private  *private // certificate authorities that are no Fulcio; nil without any
 }
 
 // ParseRoot reads a trusted_root.json. Name is how the root is called in
@@ -87,6 +90,11 @@ func (r *Root) Bytes() []byte { return r.data }
 func (r *Root) Shares(other *Root) bool {
 	keys := func(r *Root) map[string]bool {
 		out := map[string]bool{}
+		for _, a := range r.PKI().All() {
+			for _, c := range a.Certificates() {
+				out[string(c.RawSubjectPublicKeyInfo)] = true
+			}
+		}
 		for _, ca := range r.cas {
 			if a, ok := ca.(*authority); ok {
 				for _, i := range a.issuers {
@@ -112,6 +120,7 @@ type trusted struct {
 	cas      []root.CertificateAuthority
 	stampers []root.TimestampingAuthority
 	key      *Key
+	alg      keys.Algorithm // of the key, or of a certificate's that is not Fulcio's; else none
 }
 
 func (t *trusted) FulcioCertificateAuthorities() []root.CertificateAuthority { return t.cas }
@@ -166,7 +175,7 @@ func newAuthority(ca *root.FulcioCertificateAuthority) *authority {
 var codeSigning = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}
 
 // Verify returns the paths from a signer's certificate to the root that are as
-// [checkProfile] and [checkPath] want them at t, at least one. Whoever builds a
+// [checkProfile] and [pki.CheckPath] want them at t, at least one. Whoever builds a
 // path, these look at it.
 func (a *authority) Verify(leaf *x509.Certificate, t time.Time) ([][]*x509.Certificate, error) {
 	if err := checkProfile(leaf); err != nil {
@@ -184,7 +193,7 @@ func (a *authority) Verify(leaf *x509.Certificate, t time.Time) ([][]*x509.Certi
 	}
 	var out [][]*x509.Certificate
 	for _, p := range paths {
-		if err = checkPath(p, t); err == nil {
+		if err = pki.CheckPath(p, t); err == nil {
 			out = append(out, p)
 		}
 	}

@@ -49,7 +49,7 @@ func (b *Bundle) vouched(e *entity, tm *trusted) (out []*tlog.Entry, why *Error)
 			why = &Error{policy.LogFields, err}
 			continue
 		}
-		shown, err := b.shownBy(tm.key, entry)
+		shown, err := b.shownBy(tm.alg, entry)
 		if err != nil {
 			why = &Error{policy.LogInvalid, err}
 			continue
@@ -101,6 +101,12 @@ func (b *Bundle) trustedTimes(r *Root, entries []*tlog.Entry) ([]Time, *Error) {
 // validAt refuses a certificate or key that is not valid at each of the times, and
 // a certificate that is in no log for such.
 func (b *Bundle) validAt(r *Root, key *Key, times []Time) *Error {
+	if a := r.privateOf(b.leaf); a != nil {
+		if _, err := a.Paths(b.leaf, momentsOf(times)); err != nil {
+			return ofPKI(err)
+		}
+		return nil
+	}
 	for i, t := range times {
 		at := t.Time.Format(time.RFC3339)
 		if key != nil {
@@ -160,6 +166,14 @@ func within(t time.Time, log *root.TransparencyLog) bool {
 // logOf returns the log of an entry, nil if the root has none.
 func (r *Root) logOf(e *tlog.Entry) *root.TransparencyLog {
 	return r.material.RekorLogs()[hex.EncodeToString([]byte(e.LogKeyID()))]
+}
+
+// momentsOf returns the moments of times.
+func momentsOf(times []Time) (out []time.Time) {
+	for _, t := range times {
+		out = append(out, t.Time)
+	}
+	return out
 }
 
 // moments are trusted times in the guise of an authority: a time stamp is the

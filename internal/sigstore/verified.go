@@ -10,11 +10,13 @@ import (
 
 // Verified is what the verification of a bundle established, in plain values.
 type Verified struct {
-	Root    string     // name of the trusted root under which it verified
-	KeyID   string     // of the key that signed; "" for a certificate
-	Times   []Time     // at least one
-	Entries []LogEntry // none if the evidence is unlogged
-	// NotBefore and NotAfter are the window of the certificate; zero for a key.
+	Root    string          // name of the trusted root under which it verified
+	Signer  policy.Identity // who signed, by that root: of a key its id
+	KeyID   string          // of the key that signed; "" for a certificate
+	Times   []Time          // at least one
+	Entries []LogEntry      // none if the evidence is unlogged
+	// NotBefore and NotAfter are the window of the certificate; zero for a key, and for a
+	// certificate that is not Fulcio's: no log shows when that was made.
 	NotBefore, NotAfter time.Time
 }
 

@@ -14,6 +14,8 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/tlog"
 	"github.com/sigstore/sigstore-go/pkg/verify"
 
+	"github.com/repopolicy/repopolicy/internal/keys"
+	"github.com/repopolicy/repopolicy/internal/pki"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -110,6 +112,13 @@ func (b *Bundle) verify(r *Root, digest policy.Digest, key *Key, opt Options) (*
 		}
 	}
 	tm := &trusted{TrustedRoot: r.material, cas: r.cas, key: key}
+	private := r.privateOf(b.leaf)
+	if tm.alg, err = b.algorithm(private, key); err != nil {
+		return nil, err
+	}
+	if private != nil {
+		tm.cas = []root.CertificateAuthority{privateCA{private}}
+	}
 	entries, why := b.vouched(e, tm)
 	if len(entries) == 0 && !opt.Unlogged {
 		if why == nil {
@@ -124,12 +133,12 @@ func (b *Bundle) verify(r *Root, digest policy.Digest, key *Key, opt Options) (*
 	if err := b.validAt(r, key, times); err != nil {
 		return nil, err
 	}
-	out := &Verified{Root: r.name, Times: times}
-	if b.leaf != nil {
+	out := &Verified{Root: r.name, Times: times, Signer: b.SignerUnder(r)}
+	if b.leaf != nil && private == nil {
 		out.NotBefore, out.NotAfter = b.leaf.NotBefore.UTC(), b.leaf.NotAfter.UTC()
 	}
 	if key != nil {
-		out.KeyID = key.id
+		out.KeyID, out.Signer.Value = key.id, key.id
 	}
 	if out.Entries, why = b.inWindow(r, entries, times); len(out.Entries) == 0 && why != nil && !opt.Unlogged {
 		return nil, why
@@ -140,7 +149,47 @@ func (b *Bundle) verify(r *Root, digest policy.Digest, key *Key, opt Options) (*
 	if err := b.signed(e, tm, digest, times); err != nil {
 		return nil, err
 	}
+	if private == nil {
+		return out, nil
+	}
+	if err := b.exactly(tm.alg, digest); err != nil {
+		return nil, err
+	}
+	if err := b.unrevoked(private, times); err != nil {
+		return nil, &doubtful{err, out}
+	}
 	return out, nil
+}
+
+// algorithm returns the one by which a key signs; the zero value for certificates of Fulcio, of
+// which a log shows everything in one way.
+func (b *Bundle) algorithm(private *pki.Authority, key *Key) (keys.Algorithm, *Error) {
+	switch {
+	case key != nil:
+		return key.alg, nil
+	case private == nil:
+		return keys.Algorithm{}, nil
+	}
+	if _, err := private.Identity(b.leaf); err != nil { // which demands a key that has one
+		return keys.Algorithm{}, ofPKI(err)
+	}
+	alg, err := keys.Of(b.leaf.PublicKey)
+	if err != nil {
+		return alg, &Error{policy.CertificateBad, err}
+	}
+	return alg, nil
+}
+
+// unrevoked returns why a signature does not count by which everything else is as it must be.
+func (b *Bundle) unrevoked(a *pki.Authority, times []Time) *Error {
+	paths, err := a.Paths(b.leaf, momentsOf(times))
+	if err == nil {
+		err = a.Revoked(paths, momentsOf(times))
+	}
+	if err != nil {
+		return ofPKI(err)
+	}
+	return nil
 }
 
 // entity returns the bundle as the library wants it.
@@ -180,8 +229,8 @@ func (b *Bundle) signed(e *entity, tm *trusted, digest policy.Digest, times []Ti
 	opts := []verify.VerifierOption{verify.WithSignedTimestamps(1), verify.WithoutStatementPredicate()}
 	who := verify.WithKey()
 	if b.leaf != nil {
-		who = verify.WithoutIdentitiesUnsafe() // the policy decides about identities
-		if len(tm.CTLogs()) > 0 {
+		who = verify.WithoutIdentitiesUnsafe()         // the policy decides about identities
+		if len(tm.CTLogs()) > 0 && tm.alg.Name == "" { // others than Fulcio log no certificate
 			opts = append(opts, verify.WithSignedCertificateTimestamps(1))
 		}
 	}

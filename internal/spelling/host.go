@@ -53,3 +53,27 @@ func CheckIssuer(s string) error {
 	}
 	return nil
 }
+
+// PKI begins the issuers that a trust root names for its own certificate authorities (SPEC 17.5).
+// No certificate of Fulcio and no ID token has such an issuer: they are URLs.
+const PKI = "pki:"
+
+const maxPKIName = 64
+
+// IsPKI reports whether s is, or wants to be, the issuer of a trust root's certificate authority.
+func IsPKI(s string) bool { return strings.HasPrefix(LowerASCII(s), PKI) }
+
+// CheckPKI reports whether s is the issuer of a trust root's certificate authority: "pki:" and a
+// name of at most 64 bytes, which are labels of lower-case letters, digits and '-' with dots
+// between them.
+func CheckPKI(s string) error {
+	name, ok := strings.CutPrefix(s, PKI)
+	for label := range strings.SplitSeq(name, ".") {
+		ok = ok && label != "" && strings.Trim(label, "-") == label &&
+			strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+	}
+	if !ok || len(name) > maxPKIName {
+		return errors.New("the issuer of a certificate authority is pki: and a name of lower-case letters, digits, '-' and '.'")
+	}
+	return nil
+}

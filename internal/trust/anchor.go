@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/internal/bindings"
+	"github.com/repopolicy/repopolicy/internal/pki"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/internal/trust/tuf"
@@ -115,10 +117,15 @@ func FindAnchor(ctx context.Context, c *tuf.Client, repo policy.Locator) (*Ancho
 	return &a, nil
 }
 
-// CheckTarget returns an error if data must not be published under a path because
-// those who read it would refuse it. Paths of which nothing is known are free.
-func CheckTarget(path string, data []byte) error {
+// CheckTarget returns an error if data must not be published under a path at a moment because
+// those who read it would refuse it. Paths of which nothing is known are free. Listed returns
+// what the top-level role lists already; nil for nothing.
+func CheckTarget(path string, data []byte, now time.Time, listed func(target string) ([]byte, error)) error {
 	switch {
+	case path == PKITarget:
+		return checkPKI(data, listed)
+	case strings.HasPrefix(path, pki.CRLTargets):
+		return checkCRL(path, data, now, listed)
 	case path == TrustedRootTarget:
 		_, err := sigstore.ParseRoot(path, data)
 		return err
@@ -144,4 +151,38 @@ func CheckTarget(path string, data []byte) error {
 		return err
 	}
 	return nil
+}
+
+// checkPKI refuses certificate authorities that the trusted root cannot have beside its own.
+func checkPKI(data []byte, listed func(string) ([]byte, error)) error {
+	all, err := pki.Parse(data)
+	if err != nil {
+		return err
+	}
+	root, err := listed(TrustedRootTarget)
+	if err != nil || root == nil {
+		return err
+	}
+	r, err := sigstore.ParseRoot(TrustedRootTarget, root)
+	if err != nil {
+		return err
+	}
+	_, err = r.WithPKI(all)
+	return err
+}
+
+// checkCRL refuses a list of revoked certificates that would leave their status unknown.
+func checkCRL(path string, data []byte, now time.Time, listed func(string) ([]byte, error)) error {
+	doc, err := listed(PKITarget)
+	if err != nil {
+		return err
+	}
+	if doc == nil {
+		return fmt.Errorf("add %s first, which names the certificate authorities", PKITarget)
+	}
+	all, err := pki.Parse(doc)
+	if err != nil {
+		return fmt.Errorf("%s: %w", PKITarget, err)
+	}
+	return all.CheckCRL(path, data, now)
 }

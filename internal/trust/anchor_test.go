@@ -167,6 +167,9 @@ func TestFindAnchor(t *testing.T) {
 }
 
 // TestCheckTarget: what clients would refuse is not to be published.
+// nothing is listed.
+func nothing(string) ([]byte, error) { return nil, nil }
+
 func TestCheckTarget(t *testing.T) {
 	widget := locator(t, "https://github.com/acme/widget")
 	anchor := string(Anchor{Repository: widget, Statement: strings.Repeat("0a", 32)}.Bytes())
@@ -193,7 +196,7 @@ func TestCheckTarget(t *testing.T) {
 		"an unknown member": {DirectoryTarget, strings.Replace(directory, "{", `{"x":1,`, 1), false},
 		"something else":    {"README", "x", true},
 	} {
-		if err := CheckTarget(c.path, []byte(c.data)); (err == nil) != c.ok {
+		if err := CheckTarget(c.path, []byte(c.data), time.Now(), nothing); (err == nil) != c.ok {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -85,20 +85,34 @@ func (i *identity) Verify(signed []byte, sig tuf.Signature) error {
 	if err != nil {
 		return err
 	}
-	who := b.Signer()
-	switch _, message := b.Message(); {
+	claimed, message := b.Message()
+	switch {
 	case !message:
 		return errors.New("the bundle has no message signature")
-	case who.Kind == policy.KindKey, who.Value != i.name, who.Issuer != i.issuer:
-		return fmt.Errorf("it is signed by %q of %q", who.Value, who.Issuer)
+	case b.Signer().Kind == policy.KindKey:
+		return errors.New("a bare key signed it")
+	case claimed.Alg == "":
+		return errors.New("no digest")
 	}
-	digest := policy.Digest{Alg: "sha256", Hex: spelling.Sum(signed)}
 	for _, r := range i.roots {
-		if _, e := b.Verify(r, digest, nil, sigstore.Options{}); e == nil {
+		e := i.verify(r, b, signed)
+		if e == nil {
 			return nil
-		} else if err == nil {
+		}
+		if err == nil {
 			err = e
 		}
 	}
+	return err
+}
+
+// verify verifies a signature under one root: whose it is depends on that (SPEC 17.5).
+func (i *identity) verify(r *sigstore.Root, b *sigstore.Bundle, signed []byte) error {
+	who := b.SignerUnder(r)
+	if who.Value != i.name || who.Issuer != i.issuer {
+		return fmt.Errorf("it is signed by %q of %q", who.Value, who.Issuer)
+	}
+	digest := policy.Digest{Alg: "sha256", Hex: spelling.Sum(signed)}
+	_, err := b.Verify(r, digest, nil, sigstore.Options{})
 	return err
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/internal/bindings"
+	"github.com/repopolicy/repopolicy/internal/pki"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust/tuf"
 	"github.com/repopolicy/repopolicy/policy"
@@ -24,6 +25,7 @@ const (
 	SigningConfigV2Target = "signing_config_rekor_v2.v0.2.json" // services of Rekor v2
 	ForgesTarget          = bindings.ForgesTarget               // optional
 	DirectoryTarget       = "repopolicy/directory.json"         // optional
+	PKITarget             = pki.Target                          // optional
 )
 
 // Instance is one of Sigstore's own deployments.
@@ -111,15 +113,58 @@ func (i Instance) root(ctx context.Context, o Options) (out Root, err error) {
 // forge table and the directory that it names. The client must have been refreshed. The
 // error is a [*sigstore.Error].
 func Read(ctx context.Context, name string, c *tuf.Client) (Root, error) {
+	out, err := authorities(ctx, name, c)
+	// A list of revoked certificates may be due more often than metadata is asked for.
+	if err == nil && len(out.PKI().Faults()) > 0 && c.Again(ctx) {
+		out, err = authorities(ctx, name, c)
+	}
+	if err != nil {
+		return Root{}, err
+	}
+	return out, out.more(ctx, c)
+}
+
+// authorities reads the trusted root, with Fulcio's certificate authorities and others.
+func authorities(ctx context.Context, name string, c *tuf.Client) (out Root, err error) {
 	data, err := c.Target(ctx, TrustedRootTarget)
 	if err != nil {
 		return Root{}, missing(err)
 	}
-	var out Root
 	if out.Root, err = sigstore.ParseRoot(name, data); err != nil {
 		return Root{}, err
 	}
-	return out, out.more(ctx, c)
+	return out, out.private(ctx, c)
+}
+
+// private reads the certificate authorities beside Fulcio that a TUF repository names, with their
+// lists of revoked certificates (SPEC 17.5). A list that is not there, or does not count by the
+// time of the client, leaves the status of certificates unknown; one that is listed and cannot
+// be had is an error.
+func (r *Root) private(ctx context.Context, c *tuf.Client) error {
+	data, err := c.Target(ctx, pki.Target)
+	if errors.Is(err, tuf.ErrNoTarget) {
+		return nil
+	}
+	if err != nil {
+		return missing(err)
+	}
+	all, err := pki.Parse(data)
+	if err != nil {
+		return &sigstore.Error{Reason: policy.TrustRootInvalid, Err: fmt.Errorf("%s: %w", pki.Target, err)}
+	}
+	var failed error
+	all = all.Current(c.Now(), func(target string) ([]byte, error) {
+		list, err := c.Target(ctx, target)
+		if err != nil && !errors.Is(err, tuf.ErrNoTarget) && failed == nil {
+			failed = err
+		}
+		return list, err
+	})
+	if failed != nil {
+		return missing(failed)
+	}
+	r.Root, err = r.WithPKI(all)
+	return err
 }
 
 // more reads the forge table and the directory that a TUF repository names, unless there

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -75,7 +76,7 @@ func FuzzIntroduction(f *testing.F) {
 			if err := one.below(path); err != nil {
 				t.Errorf("%s at its own place: %v", p, err)
 			}
-			if err := CheckTarget(path, one.Bytes()); err != nil {
+			if err := CheckTarget(path, one.Bytes(), time.Now(), nothing); err != nil {
 				t.Errorf("%s: %v", p, err)
 			}
 			if err == nil && matches(p, repo) {
@@ -170,7 +171,7 @@ func TestIntroductionPlaces(t *testing.T) {
 		"an end too many":  {acme(all), "git.acme.example.json.json", false},
 		"somewhere deeper": {acme("https://git.acme.example/a"), "git.acme.example/a/b.json", false},
 	} {
-		if err := CheckTarget(IntroductionsDir+row.path, row.in.Bytes()); (err == nil) != row.ok {
+		if err := CheckTarget(IntroductionsDir+row.path, row.in.Bytes(), time.Now(), nothing); (err == nil) != row.ok {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

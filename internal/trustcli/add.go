@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -44,7 +45,7 @@ another one under the same path has to be given its status again.`,
 			}
 			return a.change(args[0], func(r *author.Repository) error {
 				for _, t := range args[1:] {
-					if err := o.add(r, t, status); err != nil {
+					if err := o.add(r, t, status, a.Now()); err != nil {
 						return err
 					}
 				}
@@ -77,11 +78,11 @@ func (o *addOptions) keyStatus() (*author.KeyStatus, error) {
 }
 
 // add stages one file, or the status of one that is listed.
-func (o *addOptions) add(r *author.Repository, text string, status *author.KeyStatus) error {
+func (o *addOptions) add(r *author.Repository, text string, status *author.KeyStatus, now time.Time) error {
 	path, _, named := strings.Cut(text, "=")
 	before := r.KeyStatus(o.role, path)
 	if named || status == nil {
-		name, data, err := readTarget(text)
+		name, data, err := readTarget(text, now, r.Target)
 		if err != nil {
 			return err
 		}
@@ -103,8 +104,10 @@ func (o *addOptions) add(r *author.Repository, text string, status *author.KeySt
 	return r.SetKeyStatus(o.role, path, next)
 }
 
-// readTarget reads PATH=FILE.
-func readTarget(text string) (path string, data []byte, err error) {
+// readTarget reads PATH=FILE; listed is that of [trust.CheckTarget].
+func readTarget(
+	text string, now time.Time, listed func(string) ([]byte, error),
+) (path string, data []byte, err error) {
 	path, from, ok := strings.Cut(text, "=")
 	if !ok {
 		return "", nil, policy.Faultf(policy.Usage, "%s is not written like %s=FILE", text, trust.TrustedRootTarget)
@@ -112,7 +115,7 @@ func readTarget(text string) (path string, data []byte, err error) {
 	if data, err = file.Read(from, maxTargetFile); err != nil {
 		return "", nil, policy.Faultf(policy.Usage, "%s", err)
 	}
-	if err := trust.CheckTarget(path, data); err != nil {
+	if err := trust.CheckTarget(path, data, now, listed); err != nil {
 		return "", nil, policy.Faultf(policy.TrustRootInvalid, "%s: %s", from, err)
 	}
 	return path, data, nil

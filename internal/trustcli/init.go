@@ -49,7 +49,7 @@ func (a *app) init(dir string, o *keyOptions, online, targets []string) error {
 	}
 	content := map[string][]byte{}
 	for _, t := range targets {
-		path, data, err := readTarget(t)
+		path, data, err := readTarget(t, a.Now(), func(path string) ([]byte, error) { return content[path], nil })
 		if err != nil {
 			return err
 		}

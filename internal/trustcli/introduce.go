@@ -67,7 +67,7 @@ func (a *app) introductions(ctx context.Context, r *author.Repository, i *introd
 		in := &trust.Introduction{
 			Name: name, Repositories: patterns, URL: i.url, Initial: initial, ByIntroducer: i.by == "introducer",
 		}
-		if err := trust.CheckTarget(at, in.Bytes()); err != nil {
+		if err := trust.CheckTarget(at, in.Bytes(), a.Now(), r.Target); err != nil {
 			return nil, policy.Faultf(policy.Usage, "--root: %s", err)
 		}
 		out[at] = in
@@ -92,14 +92,14 @@ func (a *app) identities(r *author.Repository, i *introduced) func(context.Conte
 		}
 	}
 	return func(context.Context, string) (*sigstore.Root, error) {
-		listed, err := r.Listed(author.Targets, trust.TrustedRootTarget)
-		if err == nil && listed[trust.TrustedRootTarget] == nil {
+		data, err := r.Target(trust.TrustedRootTarget)
+		if err == nil && data == nil {
 			err = fmt.Errorf("%s is not there, by which the introducer would certify", trust.TrustedRootTarget)
 		}
 		if err != nil {
 			return nil, err
 		}
-		return sigstore.ParseRoot("introducer", listed[trust.TrustedRootTarget])
+		return sigstore.ParseRoot("introducer", data)
 	}
 }
 

@@ -148,7 +148,7 @@ func TestAsidesNot(t *testing.T) {
 	signed := h
 	for k, who := range []string{"alice", "bob"} {
 		signed.Signatures = append(slices.Clone(signed.Signatures), SignatureFacts{
-			next.digest, person(who + "@example.com"), policy.Entry{Log: "v2", Index: int64(500 + k)},
+			Statement: next.digest, Signer: person(who + "@example.com"), Entry: policy.Entry{Log: "v2", Index: int64(500 + k)},
 		}.Verified())
 	}
 	if n := count(signed, next.digest); n != 1 {

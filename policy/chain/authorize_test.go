@@ -72,7 +72,7 @@ func oneVersion(t testing.TB, text string) *Chain {
 		Repository: repo, Now: signed, View: View{Completeness: CompleteScanned, AsOf: signed},
 		Logs:       []policy.Log{{ID: "v2", Generation: 2, Start: start}},
 		Statements: []Statement{s},
-		Signatures: []Signature{SignatureFacts{s.digest, alice, entry(1)}.Verified()},
+		Signatures: []Signature{SignatureFacts{Statement: s.digest, Signer: alice, Entry: entry(1)}.Verified()},
 		Leaves: []Leaf{LeafFacts{
 			Payload: s.digest, Body: spelling.Sum([]byte("x")),
 			Binding: Binding{Repository: repo, RepositoryID: "1001", OwnerID: "2002"}, Entry: entry(2),

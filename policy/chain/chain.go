@@ -143,11 +143,8 @@ type walk struct {
 	owner    map[*leaf]bool // bindings that only the owner's number keeps from effect
 }
 
-// Evaluate returns the chain of versions that the history shows for its
-// repository. It is a pure function; the order of the lists in h does not matter.
-// A history that leaves genesis or head undecided gives a chain that says why
-// and allows nothing.
-func Evaluate(h History) *Chain {
+// evaluate is [Evaluate] by the signatures that count.
+func evaluate(h History) *Chain {
 	c := &Chain{repository: h.Repository, view: h.View, kept: h.Kept, order: newOrder(h.Logs)}
 	switch {
 	case h.Repository.IsZero() || h.Now.IsZero():
@@ -398,10 +395,11 @@ func (e *evaluator) signatures() {
 			signer
 			subject, log string
 			shown        time.Duration
+			counts       bool
 		}
 		seen := map[who]bool{}
 		e.sigs[digest] = slices.DeleteFunc(sigs, func(s *signature) bool {
-			k := who{signerOf(&s.Signer), s.Signer.TokenSubject, s.Entry.Log, s.shown.Clock}
+			k := who{signerOf(&s.Signer), s.Signer.TokenSubject, s.Entry.Log, s.shown.Clock, s.Doubt == ""}
 			again := seen[k]
 			seen[k] = true
 			return again

@@ -68,7 +68,7 @@ func longChain(t testing.TB, n int) History {
 		for _, log := range []string{"v1", "v2"} {
 			for k, who := range []string{"alice", "bob"} {
 				h.Signatures = append(h.Signatures, SignatureFacts{
-					s.digest, person(who + "@example.com"), entry(log, int64(k)),
+					Statement: s.digest, Signer: person(who + "@example.com"), Entry: entry(log, int64(k)),
 				}.Verified())
 			}
 			h.Leaves = append(h.Leaves, LeafFacts{
@@ -471,7 +471,7 @@ func TestChainOfferings(t *testing.T) {
 	for i, s := range h.Statements {
 		for k, who := range []string{"alice", "bob"} {
 			h.Signatures = append(h.Signatures, SignatureFacts{
-				s.digest, person(who + "@example.com"), policy.Entry{Log: "v2", Index: int64(10*i + k)},
+				Statement: s.digest, Signer: person(who + "@example.com"), Entry: policy.Entry{Log: "v2", Index: int64(10*i + k)},
 			}.Verified())
 		}
 		h.Leaves = append(h.Leaves, LeafFacts{

@@ -46,7 +46,9 @@ type historyCase struct {
 		Statement string `json:"statement"`
 		Signer    string `json:"signer"`
 		evidence.Entry
-		Unverified bool `json:"unverified"`
+		Unverified  bool   `json:"unverified"`
+		Certificate string `json:"certificate"` // "revoked" or "unknown"; "" if it counts
+		Body        string `json:"body"`
 	} `json:"signatures"`
 	Leaves []struct {
 		Statement    string `json:"statement"`
@@ -317,7 +319,16 @@ func readChain(t testing.TB, v vectors.Vector) chainInput {
 		if !ok {
 			t.Fatalf("no signer %s", x.Signer)
 		}
-		sig := SignatureFacts{ref(x.Statement), s.Identity(), policy.Entry(x.Entry)}.Verified()
+		f := SignatureFacts{Statement: ref(x.Statement), Signer: s.Identity(), Entry: policy.Entry(x.Entry)}
+		if f.Body = x.Body; x.Certificate != "" {
+			f.Doubt = map[string]policy.Reason{
+				"revoked": policy.CertificateRevoked, "unknown": policy.RevocationUnknown,
+			}[x.Certificate]
+			if f.Doubt == "" {
+				t.Fatalf("certificate %q", x.Certificate)
+			}
+		}
+		sig := f.Verified()
 		sig.verified = !x.Unverified
 		h.Signatures = append(h.Signatures, sig)
 	}

@@ -30,6 +30,11 @@ type SignatureFacts struct {
 	Statement string // hex digest of the payload
 	Signer    policy.Identity
 	Entry     policy.Entry
+	// Doubt says why it completes no quorum although it verifies: CertificateRevoked or
+	// RevocationUnknown, and why in words; "" for a signature that counts. Body is then the hex
+	// SHA-256 of the canonical body of the log entry.
+	Doubt     policy.Reason
+	Why, Body string
 }
 
 // Signature is a signature over a statement of which signature, certificate

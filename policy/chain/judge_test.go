@@ -23,7 +23,9 @@ func bothBound(t testing.TB, first, second string) (*Chain, History) {
 	for i, s := range h.Statements {
 		for k, who := range []string{"alice", "bob"} {
 			e := policy.Entry{Log: "v2", Index: int64(10*i + k)}
-			h.Signatures = append(h.Signatures, SignatureFacts{s.digest, person(who + "@example.com"), e}.Verified())
+			h.Signatures = append(h.Signatures, SignatureFacts{
+				Statement: s.digest, Signer: person(who + "@example.com"), Entry: e,
+			}.Verified())
 		}
 		h.Leaves = append(h.Leaves, LeafFacts{
 			PAE: s.pae, Binding: Binding{Repository: h.Repository, RepositoryID: "1", OwnerID: "2"},

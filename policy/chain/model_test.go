@@ -240,7 +240,7 @@ func (w *world) history(t fataler, logs []policy.Log) (History, []string) {
 		at := w.entry(e.log, e.index)
 		if !e.bind {
 			h.Signatures = append(h.Signatures, SignatureFacts{
-				digests[e.statement], person(email("m", e.member)), at,
+				Statement: digests[e.statement], Signer: person(email("m", e.member)), Entry: at,
 			}.Verified())
 			continue
 		}

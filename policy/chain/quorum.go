@@ -83,7 +83,8 @@ func (w *walk) learn(sigs []*signature, e *effect) {
 }
 
 // quorum is rule 1: those signatures that pred takes are by enough distinct
-// members of the version itself and of the version before (SPEC 8.1).
+// members of the version itself and of the version before (SPEC 8.1). None counts whose
+// certificate may have been revoked (SPEC 8.9).
 func (w *walk) quorum(prev *link, s *Statement, sigs []*signature, pred func(*signature) bool) bool {
 	met := func(m *policy.Maintainers) bool {
 		if m.Repository { // its workflow's signature is the binding itself
@@ -92,7 +93,7 @@ func (w *walk) quorum(prev *link, s *Statement, sigs []*signature, pred func(*si
 		n := 0
 		for i := range m.Members {
 			x := &m.Members[i]
-			if slices.ContainsFunc(sigs, func(sig *signature) bool { return pred(sig) && x.Is(&sig.Signer) }) {
+			if slices.ContainsFunc(sigs, func(sig *signature) bool { return sig.Doubt == "" && pred(sig) && x.Is(&sig.Signer) }) {
 				n++
 			}
 		}

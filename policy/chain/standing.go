@@ -27,10 +27,12 @@ func (s Standing) Met() bool {
 
 // Awaits reports whether all that leaves the chain undecided is that the statement
 // with the digest is bound in part: what lacks is more bindings of it, or more
-// signatures, such as a run that binds it and was interrupted goes on to make.
+// signatures, such as a run that binds it and was interrupted goes on to make, or new ones in
+// place of those by certificates that were revoked.
 func (c *Chain) Awaits(digest string) bool {
 	return len(c.problems) > 0 && !slices.ContainsFunc(c.problems, func(p Problem) bool {
-		return p.Reason != policy.Undisclosed || p.Statement != digest || digest == ""
+		doubtful := p.Reason == policy.CertificateRevoked || p.Reason == policy.RevocationUnknown
+		return p.Reason != policy.Undisclosed && !doubtful || p.Statement != digest || digest == ""
 	})
 }
 
@@ -46,7 +48,7 @@ func (c *Chain) Standing(h History, digest string) (Standing, error) {
 	if s == nil || s.doc == nil {
 		return Standing{}, errors.New("the statement is not at hand or cannot be judged")
 	}
-	halfway := c.Awaits(digest) || c.Reason() == policy.Undisclosed && len(s.file().Void) > 0
+	halfway := c.Awaits(digest) || len(s.file().Void) > 0 && (c.Reason() == policy.Undisclosed || c.Reason() == policy.CertificateRevoked)
 	if p := c.worst(); p != nil && p.Reason != policy.NoBinding && !halfway {
 		return Standing{}, fmt.Errorf("the chain is undecided: %s", p.Reason)
 	}
@@ -110,7 +112,7 @@ func tally(m *policy.Maintainers, sigs []*signature) Standing {
 	for i := range m.Members {
 		signed := false
 		for _, sig := range sigs {
-			signed = signed || m.Members[i].Is(&sig.Signer)
+			signed = signed || sig.Doubt == "" && m.Members[i].Is(&sig.Signer)
 		}
 		if signed {
 			t.Signed = append(t.Signed, m.Members[i].Name)

@@ -26,7 +26,9 @@ func TestStanding(t *testing.T) {
 		Repository: "https://github.com/acme/widget", Version: 1, Policy: "format = 1",
 	}.Statement([]byte("x"), nil)
 	sign := func(s Statement, who string) Signature {
-		return SignatureFacts{s.digest, person(who + "@example.com"), policy.Entry{Log: "v2", Index: 500}}.Verified()
+		return SignatureFacts{
+			Statement: s.digest, Signer: person(who + "@example.com"), Entry: policy.Entry{Log: "v2", Index: 500},
+		}.Verified()
 	}
 	c := Evaluate(h)
 	h.Statements = append(slices.Clone(h.Statements), next, skipped, other, invalid)

@@ -317,7 +317,7 @@ func (w *viewWorld) history(v view) History {
 			}
 			if v.signatures[at] {
 				h.Signatures = append(h.Signatures, SignatureFacts{
-					s.digest, person(string(e.member) + "@example.com"), e.entry,
+					Statement: s.digest, Signer: person(string(e.member) + "@example.com"), Entry: e.entry,
 				}.Verified())
 			}
 			continue

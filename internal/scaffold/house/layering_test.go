@@ -37,7 +37,7 @@ var may = map[string][]string{
 	"internal/git": {
 		"internal/budget", "internal/clip", "internal/file", "internal/spelling", "internal/web",
 	},
-	"internal/identity":         {"internal/clip", "internal/strictjson", "policy"},
+	"internal/identity":         {"internal/clip", "internal/spelling", "internal/strictjson", "policy"},
 	"internal/oci":              {"internal/clip", "internal/file", "internal/strictjson", "internal/web", "policy"},
 	"internal/propose/aqua":     {"internal/propose", "internal/spelling", "policy"},
 	"internal/propose/binding":  {"policy"},
@@ -54,9 +54,12 @@ var may = map[string][]string{
 		"internal/propose/binding", "internal/propose/ci", "internal/propose/clone", "internal/propose/names",
 		"internal/propose/tagset", "internal/spelling", "policy",
 	},
+	"internal/pki": {
+		"internal/clip", "internal/identity", "internal/keys", "internal/spelling", "internal/strictjson", "policy",
+	},
 	"internal/sigstore": {
-		"internal/canonical", "internal/clip", "internal/identity", "internal/jwt", "internal/keys", "internal/spelling",
-		"internal/strictjson", "internal/web", "policy",
+		"internal/canonical", "internal/clip", "internal/identity", "internal/jwt", "internal/keys", "internal/pki",
+		"internal/spelling", "internal/strictjson", "internal/web", "policy",
 	},
 	"internal/token": {
 		"internal/clip", "internal/identity", "internal/spelling", "internal/strictjson", "internal/web", "policy",
@@ -111,7 +114,7 @@ var may = map[string][]string{
 		"internal/strictjson", "policy", "policy/chain",
 	},
 	"internal/trust": {
-		"internal/answers", "internal/bindings", "internal/canonical", "internal/file", "internal/sigstore",
+		"internal/answers", "internal/bindings", "internal/canonical", "internal/file", "internal/pki", "internal/sigstore",
 		"internal/spelling", "internal/strictjson", "internal/trust/oci", "internal/trust/tuf", "internal/web", "policy",
 	},
 	"internal/find": {

@@ -325,6 +325,12 @@ func (r *Repository) Listed(role, prefix string) (map[string][]byte, error) {
 	return out, nil
 }
 
+// Target returns a target that the top-level role lists; nil if it does not.
+func (r *Repository) Target(path string) ([]byte, error) {
+	listed, err := r.Listed(Targets, path)
+	return listed[path], err
+}
+
 // Delegated returns the roles that are delegated to and the patterns of each.
 func (r *Repository) Delegated() map[string][]string {
 	out := map[string][]string{}

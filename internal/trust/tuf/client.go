@@ -127,6 +127,24 @@ func (c *Client) Refresh(ctx context.Context) error {
 	return c.store.refreshed(now)
 }
 
+// Now returns the moment of the last refresh, against which expiry was judged.
+func (c *Client) Now() time.Time { return c.now }
+
+// Again asks the source although what is kept is fresh, and reports whether there is newer
+// metadata than before. After a failure the client is what it was.
+func (c *Client) Again(ctx context.Context) bool {
+	if c.options.Source == nil || !c.offline || c.snapshot == nil {
+		return false
+	}
+	unlock, err := c.store.lock(ctx)
+	if err != nil {
+		return false
+	}
+	defer unlock()
+	now, before := c.options.Now(), c.snapshot.Version
+	return c.update(ctx, now, false) == nil && c.store.refreshed(now) == nil && c.snapshot.Version != before
+}
+
 func (c *Client) update(ctx context.Context, now time.Time, offline bool) error {
 	u := &Client{options: c.options, store: c.store, initial: c.initial, state: state{
 		root: c.initial, now: now, offline: offline, delegated: map[[2]string]*Targets{},

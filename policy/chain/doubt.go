@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chain
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// This file is about signatures by certificates that were revoked, or of which nobody knows
+// whether they were (SPEC 8.9). They complete no quorum. But what was in force is not undone in
+// silence: a history that would be another one with them decides nothing.
+
+// Evaluate returns the chain of versions that the history shows for its
+// repository. It is a pure function; the order of the lists in h does not matter.
+// A history that leaves genesis or head undecided gives a chain that says why
+// and allows nothing.
+func Evaluate(h History) *Chain {
+	c := evaluate(h)
+	c.doubt(h)
+	return c
+}
+
+// doubt compares the chain with the one that there would be if doubtful signatures counted.
+func (c *Chain) doubt(h History) {
+	var doubtful []SignatureFacts
+	h.Signatures = slices.Clone(h.Signatures)
+	for i := range h.Signatures {
+		s := &h.Signatures[i]
+		if !s.verified || s.facts.Doubt == "" || c.disowns(&s.facts) {
+			continue
+		}
+		doubtful = append(doubtful, s.facts)
+		s.facts.Doubt = ""
+	}
+	if len(doubtful) == 0 {
+		return
+	}
+	other := evaluate(h)
+	at := other.departs(c)
+	if at == "" && !other.failsElsewhere(c) {
+		return
+	}
+	bears := func(s SignatureFacts) bool { return other.has(s.Statement) && !c.has(s.Statement) }
+	if slices.ContainsFunc(doubtful, bears) {
+		doubtful = slices.DeleteFunc(doubtful, func(s SignatureFacts) bool { return !bears(s) })
+	}
+	worst := doubtful[0]
+	for _, s := range doubtful {
+		if s.Doubt == policy.RevocationUnknown { // nothing is certain then
+			worst = s
+			break
+		}
+	}
+	// What is not there because of the doubt is neither no policy nor a rollback.
+	c.problems = slices.DeleteFunc(c.problems, func(p Problem) bool {
+		return p.Reason == policy.NoBinding || p.Reason == policy.ChainRollback ||
+			p.Reason == policy.Undisclosed && p.Statement != "" && other.has(p.Statement)
+	})
+	c.problems = append(c.problems, Problem{
+		Reason: worst.Doubt, Statement: at, Entries: []policy.Entry{worst.Entry}, Detail: fmt.Sprintf(
+			"%sa signature by %s of %s would count but for its certificate: %s (leaf sha256:%s)",
+			other.versionOf(at), worst.Signer.Value, worst.Signer.Issuer, worst.Why, worst.Body),
+	})
+}
+
+// disowns reports whether a version of the chain declares void the log entry of a signature by a
+// certificate that was revoked: nothing that it would have completed was ever in force.
+func (c *Chain) disowns(s *SignatureFacts) bool {
+	return s.Doubt == policy.CertificateRevoked && c.lists(&leaf{LeafFacts: LeafFacts{Body: s.Body}})
+}
+
+// departs returns the first statement in which the chain is another one; "" if it is the same.
+func (c *Chain) departs(from *Chain) string {
+	for i := range max(len(c.links), len(from.links)) {
+		switch {
+		case i >= len(c.links):
+			return from.links[i].stmt.digest
+		case i >= len(from.links) || c.links[i].stmt.digest != from.links[i].stmt.digest:
+			return c.links[i].stmt.digest
+		}
+	}
+	return ""
+}
+
+// failsElsewhere reports whether the chain is undecided for a reason for which the other is not.
+func (c *Chain) failsElsewhere(other *Chain) bool {
+	return slices.ContainsFunc(c.problems, func(p Problem) bool {
+		return !slices.ContainsFunc(other.problems, func(o Problem) bool { return o.Reason == p.Reason })
+	})
+}
+
+func (c *Chain) has(digest string) bool {
+	return slices.ContainsFunc(c.links, func(l *link) bool { return l.stmt.digest == digest })
+}
+
+// versionOf begins what is said of a version.
+func (c *Chain) versionOf(digest string) string {
+	for _, l := range c.links {
+		if l.stmt.digest == digest {
+			return fmt.Sprintf("version %d: ", l.stmt.version)
+		}
+	}
+	return ""
+}
