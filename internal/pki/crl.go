@@ -202,7 +202,7 @@ func (l *list) extensions(all []pkix.Extension) error {
 		case e.Id.Equal(oidDelta):
 			return errors.New("it lists only what is new (delta)")
 		case e.Id.Equal(oidDistribution):
-			return errors.New("it is about a part of the certificates, or of several issuers (issuing distribution point)")
+			return errors.New("it is partitioned or indirect (issuing distribution point)")
 		case e.Id.Equal(oidExpired):
 			if rest, err := asn1.UnmarshalWithParams(e.Value, &l.expired, "generalized"); err != nil || len(rest) > 0 {
 				return errors.New("expiredCertsOnCRL is malformed")

@@ -56,6 +56,8 @@ type Request struct {
 	NotBefore time.Time     // of the certificate; zero for one minute before At
 	Key       crypto.Signer // that signs; nil for a fresh P-256 key
 	BareKey   bool          // no certificate
+	// Certificate, if set, is taken instead of one that the instance's authority issues (DER).
+	Certificate []byte
 	// By, if set, makes the signature over a message instead; what the log says of the key is
 	// what it says of one that signs a digest.
 	By         func(message []byte) []byte
@@ -111,7 +113,9 @@ func (i *Instance) Sign(r Request) []byte {
 			PublicKey: &protocommon.PublicKeyIdentifier{Hint: "hint"},
 		}
 	} else {
-		s.der, s.block = i.leaf(r, at).Raw, "CERTIFICATE"
+		if s.der, s.block = r.Certificate, "CERTIFICATE"; s.der == nil {
+			s.der = i.leaf(r, at).Raw
+		}
 		c := &protocommon.X509Certificate{RawBytes: s.der}
 		vm.Content = &protobundle.VerificationMaterial_Certificate{Certificate: c}
 		if old {
