@@ -146,14 +146,16 @@ func (b *Bundle) verify(r *Root, digest policy.Digest, key *Key, opt Options) (*
 	if len(out.Entries) == 0 && !slices.ContainsFunc(times, func(t Time) bool { return t.Source == sourceTSA }) {
 		return nil, first(why, refuse(policy.TimeInvalid, "no time stamp"))
 	}
+	if private != nil {
+		if err := b.exactly(tm.alg, digest); err != nil {
+			return nil, err
+		}
+	}
 	if err := b.signed(e, tm, digest, times); err != nil {
 		return nil, err
 	}
 	if private == nil {
 		return out, nil
-	}
-	if err := b.exactly(tm.alg, digest); err != nil {
-		return nil, err
 	}
 	if err := b.unrevoked(private, times); err != nil {
 		return nil, &doubtful{err, out}
