@@ -24,6 +24,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/token"
+	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -153,9 +154,13 @@ func (a *app) approve(ctx context.Context, o *approveOptions, args []string) err
 		a.Err.Line("  file       %s sha256:%s", x.Name, x.SHA256)
 	}
 	if id.Kind != policy.KindKey {
+		how := "signed in at"
+		if o.ByKey() {
+			how = "certified by"
+		}
 		err := a.Agree(
 			&o.Signing,
-			fmt.Sprintf("%s, signed in at %s, becomes public for ever with the signature. Approve?", id.Value, id.Issuer),
+			fmt.Sprintf("%s, %s %s, becomes public for ever with the signature. Approve?", id.Value, how, id.Issuer),
 		)
 		if err != nil {
 			return err
@@ -356,7 +361,7 @@ type signerRun struct {
 // approver finds out who approves: a key, or whoever the token is of.
 func (a *app) approver(ctx context.Context, o *approveOptions, f *find.Found, s sigstore.Services) (*signerRun, error) {
 	if o.ByKey() {
-		return keySigner(&o.Signing)
+		return a.keySigner(&o.Signing, &f.Root)
 	}
 	raw, err := a.Personal(ctx, &o.Signing, s)
 	if err != nil {
@@ -388,14 +393,18 @@ func (a *app) approver(ctx context.Context, o *approveOptions, f *find.Found, s 
 	}, nil
 }
 
-// keySigner returns the key that --key or --signer names as who signs.
-func keySigner(o *command.Signing) (*signerRun, error) {
+// keySigner returns the key that --key or --signer names as who signs, as whom it signs by the
+// root.
+func (a *app) keySigner(o *command.Signing, root *trust.Root) (*signerRun, error) {
 	key, err := o.By(keys.Of)
 	if err != nil {
 		return nil, err
 	}
-	run, err := token.ForKey(key.Public)
-	return &signerRun{run, signlog.Signature{Key: key}}, err
+	id, err := a.keyHolder(root, key)
+	if err != nil {
+		return nil, err
+	}
+	return &signerRun{policy.RunFacts{}.Verified(id), signlog.Signature{Key: key}}, nil
 }
 
 // approvedAlready returns the file of an approval by the same signer over the

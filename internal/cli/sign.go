@@ -72,10 +72,17 @@ func (a *app) sign(ctx context.Context, o *signOptions) error {
 		return err
 	}
 	if r.Key != nil {
-		if err := v.member(policy.Identity{Kind: policy.KindKey, Value: r.Key.ID()}); err != nil {
-			return err // before a token is touched
+		id, err := a.keyHolder(&v.Root, r.Key)
+		if err == nil {
+			err = v.member(id) // before a token is touched
 		}
-		r.Who, r.Check = "key "+r.Key.ID(), v.member
+		if err == nil && id.Kind != policy.KindKey {
+			err = a.agreeToName(&o.Signing, id)
+		}
+		if err != nil {
+			return err
+		}
+		r.Who, r.Check = whoSigns(r.Key), v.member
 		return a.write(ctx, o, v, s, r)
 	}
 	token, err := a.Personal(ctx, &o.Signing, s)

@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 
@@ -15,9 +16,11 @@ import (
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/git"
+	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/internal/propose/binding"
 	"github.com/repopolicy/repopolicy/internal/signlog"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
@@ -195,4 +198,35 @@ func (a *app) steps(s sigstore.Services) func(string) {
 			a.Step(step)
 		}
 	}
+}
+
+// keyHolder returns as whom a key signs: as itself, or as whom its certificate names by the root,
+// if what it signs now counts.
+func (a *app) keyHolder(root *trust.Root, key *keys.Signer) (policy.Identity, error) {
+	if key.Certificate == nil {
+		return policy.Identity{Kind: policy.KindKey, Value: key.ID()}, nil
+	}
+	id, err := root.Certified(key.Certificate, a.Now())
+	var refused *sigstore.Error
+	if errors.As(err, &refused) {
+		hint := "nothing was signed; `repopolicy trust` shows which authorities the root names"
+		if refused.Reason == policy.RevocationUnknown {
+			hint = "nothing was signed; " + refused.Reason.Hint()
+		}
+		return id, &policy.Fault{Reason: refused.Reason, Text: "--certificate: " + err.Error(), Hint: hint}
+	}
+	return id, err
+}
+
+// agreeToName asks whether the name in a certificate may become public.
+func (a *app) agreeToName(o *command.Signing, id policy.Identity) error {
+	return a.Agree(o, fmt.Sprintf("%s, certified by %s, becomes public for ever with the signature. Go on?", id.Value, id.Issuer))
+}
+
+// whoSigns names a key, or the certificate in whose name it signs, in the journal.
+func whoSigns(key *keys.Signer) string {
+	if key.Certificate != nil {
+		return "certificate " + spelling.Sum(key.Certificate)
+	}
+	return "key " + key.ID()
 }

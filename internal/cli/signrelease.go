@@ -292,14 +292,22 @@ type releaser struct {
 // a person has none but that with which Sigstore signs.
 func (a *app) releaser(ctx context.Context, o *releaseOptions) (*releaser, error) {
 	if o.ByKey() {
-		k, err := keySigner(&o.Signing)
+		key, err := o.By(keys.Of)
 		if err != nil {
 			return nil, err
 		}
-		return &releaser{
-			signing: k.signing,
-			verify:  func(*find.Found) (*token.Verified, error) { return &token.Verified{Run: k.run}, nil },
-		}, nil
+		w := &releaser{signing: signlog.Signature{Key: key}}
+		w.verify = func(f *find.Found) (*token.Verified, error) {
+			k, err := a.keySigner(&o.Signing, &f.Root)
+			if err != nil {
+				return nil, err
+			}
+			if id := k.run.Identity(); id.Kind != policy.KindKey {
+				w.person = fmt.Sprintf("%s, certified by %s,", id.Value, id.Issuer)
+			}
+			return &token.Verified{Run: k.run}, nil
+		}
+		return w, nil
 	}
 	if a.hasOwnToken(&o.tokenOptions) {
 		t, err := a.ownToken(ctx, &o.tokenOptions)

@@ -7,6 +7,8 @@ import (
 	"cmp"
 	"context"
 	"crypto"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -14,8 +16,12 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/keys"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
+
+// MaxCertificates is the largest file with certificates that is read.
+const MaxCertificates = 256 << 10
 
 // MaxPublicKey is the largest file with a key that is read.
 const MaxPublicKey = 64 << 10
@@ -100,15 +106,53 @@ func ReadKey(path string, by func(crypto.PublicKey) (keys.Algorithm, error)) (*k
 	return out, nil
 }
 
-// By returns the signer that --key or --signer names; nil if neither is given.
-func (o *Signing) By(by func(crypto.PublicKey) (keys.Algorithm, error)) (*keys.Signer, error) {
+// By returns the signer that --key or --signer names, with the certificate that --certificate
+// does; nil if neither is given.
+func (o *Signing) By(by func(crypto.PublicKey) (keys.Algorithm, error)) (s *keys.Signer, err error) {
 	switch {
 	case o.Signer.Given():
-		return o.Signer.Signer(by)
+		s, err = o.Signer.Signer(by)
 	case o.Key.Given:
-		return ReadKey(o.Key.Value, by)
+		s, err = ReadKey(o.Key.Value, by)
 	}
-	return nil, nil
+	if err == nil && s != nil && o.Certificate.Given {
+		s.Certificate, err = readCertificate(o.Certificate.Value, s.Public)
+	}
+	return s, err
+}
+
+// readCertificate returns the certificate of a key among those in a file, in DER. The others may
+// be of its issuers, which the trust root has to name itself.
+func readCertificate(path string, key crypto.PublicKey) ([]byte, error) {
+	rest, err := file.Read(path, MaxCertificates)
+	if err != nil {
+		return nil, policy.Faultf(policy.Usage, "--certificate: %s", err)
+	}
+	n := 0
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			return nil, policy.Faultf(policy.Usage, "--certificate: %s: a PEM block %q is no certificate", path, block.Type)
+		}
+		n++
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, policy.Faultf(policy.Usage, "--certificate: %s: certificate %d: %s", path, n, err)
+		}
+		if keys.Same(cert.PublicKey, key) {
+			return block.Bytes, nil
+		}
+	}
+	if n == 0 {
+		return nil, policy.Faultf(policy.Usage, "--certificate: %s has no certificate in PEM", path)
+	}
+	return nil, &policy.Fault{
+		Reason: policy.Usage, Text: fmt.Sprintf("--certificate: none of the %d certificates in %s is for the key that signs", n, path),
+		Hint: "openssl x509 -in " + spelling.ShellWord(path) + " -noout -pubkey shows for which the first one is",
+	}
 }
 
 func runSigner(

@@ -34,10 +34,12 @@ const (
 type Signing struct {
 	Configs []string
 	Key     Once
-	Device  bool
-	Yes     bool
-	Signer  SignerFlags
-	Expect  Once // who is to sign in
+	// Certificate is a file with the certificate in whose name the key signs.
+	Certificate Once
+	Device      bool
+	Yes         bool
+	Signer      SignerFlags
+	Expect      Once // who is to sign in
 	// WithoutV1 leaves out Rekor v1, for good: see docs/maintainer.md.
 	WithoutV1 bool
 	// WithV2 asks the public instance for the services of Rekor v2, too.
@@ -47,12 +49,15 @@ type Signing struct {
 // KeyFlags defines the flags by which a key signs, here or in a program.
 func (o *Signing) KeyFlags(cmd *cobra.Command) {
 	o.Key.Kind, o.Signer.Program.Kind, o.Signer.Public.Kind = "FILE", "PROGRAM", "FILE"
+	o.Certificate.Kind = "FILE"
 	f := cmd.Flags()
 	f.Var(&o.Key, "key", "sign with this PEM private key instead of signing in")
 	f.Var(&o.Signer.Program, "signer",
 		"let this program sign: the digest on its standard input, the signature on its standard output; no shell")
 	f.StringArrayVar(&o.Signer.Args, "signer-arg", nil, "`ARGUMENT` for the program; may be repeated")
 	f.Var(&o.Signer.Public, "public-key", "PEM public key of the program's key")
+	f.Var(&o.Certificate, "certificate",
+		"PEM certificate of the key, by an authority that the trust root names: sign in the name that it certifies")
 }
 
 // LogFlags defines the flags that say in which generation of Rekor is logged.
@@ -68,6 +73,11 @@ func (o *Signing) ByKey() bool { return o.Key.Given || o.Signer.Given() }
 // CheckKey refuses flags that contradict a key, or a program that has it.
 func (o *Signing) CheckKey() error {
 	switch {
+	case o.Certificate.Given && !o.ByKey():
+		return &policy.Fault{
+			Reason: policy.Usage, Text: "--certificate without a key: who signs?",
+			Hint: "name the key of the certificate with --key, or the program that has it with --signer and --public-key",
+		}
 	case o.Key.Given && o.Signer.Given():
 		return policy.Faultf(policy.Usage, "--key and --signer contradict each other")
 	case o.Expect.Given && o.ByKey():
@@ -89,6 +99,9 @@ func (r *Run) CheckSigner(o *Signing, t *find.Trust) error {
 	}
 	if o.ByKey() {
 		_, err := o.By(keys.Of)
+		if err == nil && o.Certificate.Given {
+			err = r.CheckConsent(o)
+		}
 		return err
 	}
 	if _, err := o.Expected(); err != nil {

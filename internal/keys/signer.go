@@ -17,7 +17,9 @@ import (
 type Signer struct {
 	Public    crypto.PublicKey
 	Algorithm Algorithm
-	sign      func(ctx context.Context, input []byte) ([]byte, error)
+	// Certificate is the one in whose name the key signs, in DER; nil for a bare key.
+	Certificate []byte
+	sign        func(ctx context.Context, input []byte) ([]byte, error)
 }
 
 // Ask has a key sign: input is what [Algorithm.Input] returns. The answer is not trusted.
@@ -29,7 +31,7 @@ func Local(private crypto.Signer, by func(crypto.PublicKey) (Algorithm, error)) 
 	if err != nil {
 		return nil, err
 	}
-	return &Signer{private.Public(), a, func(_ context.Context, input []byte) ([]byte, error) {
+	return &Signer{Public: private.Public(), Algorithm: a, sign: func(_ context.Context, input []byte) ([]byte, error) {
 		return a.sign(private, input)
 	}}, nil
 }

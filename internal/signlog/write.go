@@ -351,7 +351,7 @@ func (w *Writer) rebuild(
 	if err != nil {
 		return none()
 	}
-	signer, err := draft.Identity()
+	signer, err := draft.Identity(w.Root)
 	if err != nil || !s.Mine(signer) || s.Check != nil && s.Check(signer) != nil {
 		return none()
 	}
@@ -383,7 +383,7 @@ func (w *Writer) begin(
 		return nil, JournalEntry{}, err
 	}
 	if r.Check != nil {
-		signer, err := draft.Identity()
+		signer, err := draft.Identity(w.Root)
 		if err != nil {
 			return nil, JournalEntry{}, err
 		}
@@ -391,7 +391,7 @@ func (w *Writer) begin(
 			return nil, JournalEntry{}, err
 		}
 	}
-	if err := w.Root.Check(draft); err != nil {
+	if err := w.Root.Check(draft, w.Now()); err != nil {
 		return nil, JournalEntry{}, err
 	}
 	data, err := draft.MarshalJSON()
@@ -409,7 +409,7 @@ func (w *Writer) stamp(
 ) (JournalEntry, error) {
 	err := w.Client.Stamp(ctx, draft)
 	if err == nil {
-		err = w.Root.Check(draft)
+		err = w.Root.Check(draft, w.Now())
 	}
 	if err != nil {
 		return entry, err

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
 )
@@ -199,12 +200,16 @@ func (r *Root) stamped(d *Draft) error {
 
 // Check returns why a draft could never verify under the root: it is asked before the
 // draft is kept or logged.
-func (r *Root) Check(d *Draft) error {
+func (r *Root) Check(d *Draft, now time.Time) error {
 	cert, err := d.Certificate()
 	if err != nil {
 		return err
 	}
-	if cert != nil {
+	if r.privateOf(cert) != nil {
+		if _, err := r.Certified(cert.Raw, now); err != nil {
+			return err
+		}
+	} else if cert != nil {
 		if err := r.certified(cert, cert.NotBefore); err != nil {
 			return fmt.Errorf("the certificate does not verify: %w", err)
 		}

@@ -232,7 +232,7 @@ func TestStamped(t *testing.T) {
 		}
 		d.stamp(stamp(d.signature()))
 		_, err = c.Log(t.Context(), r, d, 1, time.Now())
-		if ok := name == "honest"; err == nil || ok != (logged > 0) || ok != (r.Check(d) == nil) {
+		if ok := name == "honest"; err == nil || ok != (logged > 0) || ok != (r.Check(d, time.Now()) == nil) {
 			t.Errorf("%s: %d requests, %v", name, logged, err)
 		}
 	}

@@ -129,15 +129,22 @@ var hashNumbers = map[crypto.Hash]protocommon.HashAlgorithm{
 
 // shown returns the bundle that the client of a log is given. Rekor v1 takes envelopes that
 // are signed over a SHA-256 alone; of other keys it is shown the signature over the digest
-// of the pre-authentication encoding, as if that were a file (SPEC 3.6).
-func (d *Draft) shown(generation int) (*protobundle.Bundle, error) {
+// of the pre-authentication encoding, as if that were a file (SPEC 3.6). Keys are a bare one,
+// and that of a certificate that is not Fulcio's.
+func (d *Draft) shown(generation int, private bool) (*protobundle.Bundle, error) {
 	pb := proto.Clone(d.pb).(*protobundle.Bundle)
 	env := pb.GetDsseEnvelope()
-	if generation != 1 || env == nil || pb.GetVerificationMaterial().GetPublicKey() == nil {
+	cert, err := d.Certificate()
+	if err != nil {
+		return nil, err
+	}
+	if generation != 1 || env == nil || cert != nil && !private {
 		return pb, nil
 	}
-	pub, err := keys.ParseDER(d.Signer())
-	if err != nil {
+	var pub crypto.PublicKey
+	if private {
+		pub = cert.PublicKey
+	} else if pub, err = keys.ParseDER(d.Signer()); err != nil {
 		return nil, err
 	}
 	a, err := keys.Of(pub)

@@ -14,6 +14,7 @@ import (
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	"github.com/sigstore/sigstore-go/pkg/root"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/internal/pki"
 	"github.com/repopolicy/repopolicy/policy"
@@ -81,6 +82,30 @@ func (r *Root) privateOf(leaf *x509.Certificate) *pki.Authority {
 		p.of[sum] = a
 	}
 	return a
+}
+
+// Certified returns whom a certificate names (DER) that an authority beside Fulcio issued, if a
+// signature counts that it makes now. The error is an [*Error].
+func (r *Root) Certified(der []byte, now time.Time) (policy.Identity, error) {
+	none := policy.Identity{}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return none, &Error{policy.CertificateBad, err}
+	}
+	a := r.privateOf(cert)
+	if a == nil {
+		return none, refuse(policy.CertificateChain, "no certificate authority that the trusted root %s names beside Fulcio "+
+			"issued the certificate of %q", r.name, clip.Text(cert.Issuer.String()))
+	}
+	at := []time.Time{now}
+	paths, err := a.Paths(cert, at)
+	if err == nil {
+		err = a.Revoked(paths, at)
+	}
+	if err != nil {
+		return none, ofPKI(err)
+	}
+	return a.Identity(cert)
 }
 
 // SignerUnder returns the identity that the certificate claims under a root. Of a certificate

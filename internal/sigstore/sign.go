@@ -206,7 +206,7 @@ func (c *Client) timeout() time.Duration {
 }
 
 // Draft signs the content. With a token the key is fresh, and Fulcio certifies it;
-// else key signs, by an algorithm of [keys.Of]. The time stamp is for [Client.Stamp] to add, once the draft is kept:
+// else key signs, by an algorithm of [keys.Of], perhaps in the name of a certificate. The time stamp is for [Client.Stamp] to add, once the draft is kept:
 // a stamp can be had again, a certificate would be a second one.
 //
 // Fulcio is asked once. Each certificate shows its name in a public log for ever, and
@@ -243,6 +243,10 @@ func (c *Client) Draft(ctx context.Context, content Content, token string, key *
 		}
 		pb.VerificationMaterial.Content = &protobundle.VerificationMaterial_Certificate{
 			Certificate: &protocommon.X509Certificate{RawBytes: der},
+		}
+	} else if key.Certificate != nil {
+		pb.VerificationMaterial.Content = &protobundle.VerificationMaterial_Certificate{
+			Certificate: &protocommon.X509Certificate{RawBytes: key.Certificate},
 		}
 	} else {
 		hint, err := hintOf(key.Public)
@@ -314,12 +318,7 @@ func (c *Client) Log(ctx context.Context, r *Root, d *Draft, generation int, now
 	if cert != nil && now.After(cert.NotAfter) {
 		return nil, ErrTooLate
 	}
-	if cert != nil { // else it is logged, and then refused
-		if err := r.certified(cert, cert.NotBefore); err != nil {
-			return nil, fmt.Errorf("what %s certified does not verify: %w", c.Services.Fulcio, err)
-		}
-	}
-	if err := r.stamped(d); err != nil {
+	if err := r.Check(d, now); err != nil { // else it is logged, and then refused
 		return nil, err
 	}
 	pemType := "CERTIFICATE"
@@ -341,7 +340,7 @@ func (c *Client) Log(ctx context.Context, r *Root, d *Draft, generation int, now
 	} else if opts.Client, err = rekorV1Client(ctx, base, strictV1{c.transport(base)}, c.timeout()); err != nil {
 		return nil, err
 	}
-	shown, err := d.shown(generation)
+	shown, err := d.shown(generation, r.privateOf(cert) != nil)
 	if err != nil {
 		return nil, err
 	}
@@ -483,14 +482,17 @@ func (k keypair) SignData(_ context.Context, data []byte) (sig, digest []byte, e
 	return sig, sum[:], err
 }
 
-// Identity returns whom the certificate is for; a bare key has kind and id.
-func (d *Draft) Identity() (policy.Identity, error) {
+// Identity returns whom the certificate is for, by a root; a bare key has kind and id.
+func (d *Draft) Identity(r *Root) (policy.Identity, error) {
 	cert, err := d.Certificate()
 	if err != nil {
 		return policy.Identity{}, err
 	}
 	if cert == nil {
 		return policy.Identity{Kind: policy.KindKey, Value: spelling.Sum(d.Signer())}, nil
+	}
+	if a := r.privateOf(cert); a != nil {
+		return a.Identity(cert)
 	}
 	return identity.FromCertificate(cert)
 }

@@ -9,7 +9,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/rsa"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,7 +21,6 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/identity"
-	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/internal/web"
 	"github.com/repopolicy/repopolicy/policy"
@@ -88,16 +86,6 @@ func (v *Verifier) Verify(ctx context.Context, raw, audience string) (*Verified,
 		return nil, err
 	}
 	return &Verified{t, issuer, facts.Verified(id)}, nil
-}
-
-// ForKey returns whoever holds the private key of a public one: the caller does,
-// and needs no token to show it.
-func ForKey(public crypto.PublicKey) (policy.Run, error) {
-	der, err := x509.MarshalPKIXPublicKey(public)
-	if err != nil {
-		return policy.Run{}, err
-	}
-	return policy.RunFacts{}.Verified(policy.Identity{Kind: policy.KindKey, Value: spelling.Sum(der)}), nil
 }
 
 // keys returns the issuer's keys that the token can be signed with.

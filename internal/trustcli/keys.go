@@ -11,6 +11,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/internal/keys"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/trust/author"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -47,12 +48,12 @@ func (o *keyOptions) setup() (author.Setup, error) {
 		s.Keys = append(s.Keys, k)
 	}
 	for _, text := range o.identities {
-		name, issuer, ok := strings.Cut(text, "=https://")
-		if !ok {
+		at := max(strings.LastIndex(text, "=https://"), strings.LastIndex(text, "="+spelling.PKI))
+		if at < 0 {
 			return s, policy.Faultf(policy.Usage,
 				"--identity: %s is not written like alice@example.com=https://accounts.google.com", text)
 		}
-		k, err := author.Identity(name, "https://"+issuer)
+		k, err := author.Identity(text[:at], text[at+1:])
 		if err != nil {
 			return s, policy.Faultf(policy.Usage, "--identity: %s", err)
 		}

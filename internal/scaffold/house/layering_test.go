@@ -79,7 +79,7 @@ var may = map[string][]string{
 		"internal/canonical", "internal/clip", "internal/sigstore", "internal/strictjson", "internal/web",
 	},
 	"internal/trust/author": {
-		"internal/budget", "internal/file", "internal/keys", "internal/trust/oci", "internal/trust/tuf",
+		"internal/budget", "internal/file", "internal/keys", "internal/spelling", "internal/trust/oci", "internal/trust/tuf",
 	},
 	"internal/bindings": {
 		"internal/budget", "internal/canonical", "internal/clip", "internal/rekor", "internal/sigstore",

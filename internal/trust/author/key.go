@@ -15,6 +15,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/repopolicy/repopolicy/internal/keys"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 )
 
 // What a key of TAP 18 is called.
@@ -68,14 +69,14 @@ func ParsePublicKey(data []byte) (Key, error) {
 }
 
 // Identity returns the key of TAP 18 for whom Fulcio certifies under this name: an
-// email address or URI, and the issuer of the token.
+// email address or URI, and the issuer of the token, or of the certificates (SPEC 17.5).
 func Identity(identity, issuer string) (Key, error) {
 	for _, s := range []string{identity, issuer} {
 		if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
 			return Key{}, fmt.Errorf("%q is no identity or issuer", s)
 		}
 	}
-	if !strings.HasPrefix(issuer, "https://") && !strings.HasPrefix(issuer, "http://") {
+	if spelling.CheckPKI(issuer) != nil && !strings.HasPrefix(issuer, "https://") && !strings.HasPrefix(issuer, "http://") {
 		return Key{}, fmt.Errorf("the issuer %q is no URL", issuer)
 	}
 	// "public" is empty but there: every library that parses keys expects it, and
