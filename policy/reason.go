@@ -136,6 +136,7 @@ const (
 	SCTInvalid            Reason = "sct-invalid"
 	CertificateRevoked    Reason = "certificate-revoked"
 	RevocationUnknown     Reason = "revocation-unknown"
+	VersionInDoubt        Reason = "version-in-doubt"
 	LogInvalid            Reason = "log-invalid"
 	LogFields             Reason = "log-fields-disagree"
 	TimeInvalid           Reason = "time-invalid"
@@ -322,11 +323,15 @@ var reasonTable = []info{
 	{SCTInvalid, ClassDeny, "the certificate has no valid certificate transparency timestamp", ""},
 	{
 		CertificateRevoked, ClassDeny, "the certificate authority revoked the signing certificate, or one above it",
-		"sign again with another certificate; of a policy: have its maintainers sign the same version again, and bind it again",
+		"have it signed again with another certificate",
+	},
+	{
+		VersionInDoubt, ClassUnavailable, "a version of the policy was in force by a certificate that was revoked",
+		"its maintainers sign the same version again, and bind it again; or declare void what was never theirs",
 	},
 	{
 		RevocationUnknown, ClassUnavailable, "it is not known whether the signing certificate was revoked",
-		"whoever keeps the trust root has to publish a current list of revoked certificates: repopolicy-trust add-target",
+		"whoever keeps the trust root has to publish a current list of revoked certificates: repopolicy-trust add",
 	},
 	{LogInvalid, ClassDeny, "no transparency log entry verifies for this signature", ""},
 	{LogFields, ClassDeny, "the fields of a log entry disagree with what its proof covers", ""},

@@ -289,7 +289,7 @@ func (b *binder) bind(
 		}
 	}
 	o.places = true
-	return a.write(ctx, o, v, b.services, signlog.Request{Signature: signlog.Signature{
+	s := signlog.Signature{
 		Who:   b.claims.Subject + " " + b.claims.Issuer,
 		Token: func(context.Context) (string, error) { return b.token, nil },
 		// Whatever run of this repository it was, it spoke for it; but one of another
@@ -300,7 +300,11 @@ func (b *binder) bind(
 				(by.Ref == "" || by.Ref == head)
 		},
 		Check: check,
-	}})
+	}
+	if why := v.Resolution.Chain.Anew(spelling.Sum(v.statement)); why != "" { // what was bound is not the one to make
+		s.Who, s.Mine = s.Who+" "+why, nil
+	}
+	return a.write(ctx, o, v, b.services, signlog.Request{Signature: s})
 }
 
 func elsewhere(by chain.Binding, repo policy.Locator) error {

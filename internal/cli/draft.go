@@ -156,7 +156,7 @@ func (v *draftVersion) previous(text []byte) (string, error) {
 		)
 	case n == 1 && len(versions) == 0 && v.awaited(text):
 		return "", nil
-	case reason != "" && !(reason == policy.Undisclosed && len(versions) >= n-1 && n > 1):
+	case reason != "" && !(v.mends(text, reason) && len(versions) >= n-1 && n > 1):
 		f := policy.Faultf(reason, "%s: %s", v.Repository, reason.Text())
 		for _, p := range resolved.Problems() {
 			f.More = append(f.More, p.Detail)
@@ -176,6 +176,20 @@ func (v *draftVersion) previous(text []byte) (string, error) {
 		Reason: policy.Usage, Text: fmt.Sprintf("the policy is version %d, version %d is in force", n, len(versions)),
 		Hint: fmt.Sprintf("write version = %d", len(versions)+1),
 	}
+}
+
+// mends reports whether what is undecided can be what the policy decides: how far its own binding
+// came, or that its signatures or its binding no longer count.
+func (v *draftVersion) mends(text []byte, reason policy.Reason) bool {
+	if reason == policy.Undisclosed || reason == policy.VersionInDoubt {
+		return true
+	}
+	n, versions := v.doc.Content().Version, v.Resolution.Chain.Versions()
+	if n < 2 || len(versions) < n-1 {
+		return false
+	}
+	same, err := rekorbind.Encode(text, versions[n-2].Statement)
+	return err == nil && v.Resolution.Chain.Awaits(spelling.Sum(same))
 }
 
 // renames demands that a version by another name than the one before says that, so that who

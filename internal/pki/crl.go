@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/clip"
@@ -337,7 +338,7 @@ func (a *Authority) unknown(c, issuer *x509.Certificate) *Error {
 	}
 	why := "none is listed"
 	if n := len(a.faults); n > 0 {
-		why = fmt.Sprint(a.faults[:min(n, maxFaultDetails)])
+		why = strings.Join(a.faults[:min(n, maxFaultDetails)], "; ")
 	}
 	return refuse(policy.RevocationUnknown, "no current list of revoked certificates by %q: %s",
 		clip.Text(issuer.Subject.String()), why)

@@ -439,7 +439,8 @@ func (e *evaluator) walkFrom(s *Statement, id string) *walk {
 		eff = next.effect
 	}
 	w.fail(policy.EffectUndecided, entriesOf(eff.possible),
-		"version %d: its signatures and its binding are in logs that are not ordered", w.head().stmt.version)
+		"version %d: its signatures and its binding are in logs that are not ordered, or too early", w.head().stmt.version)
+	w.problems[len(w.problems)-1].Statement = w.head().stmt.digest
 	return w
 }
 

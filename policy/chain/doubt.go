@@ -47,10 +47,10 @@ func (c *Chain) doubt(h History) {
 	if slices.ContainsFunc(doubtful, bears) {
 		doubtful = slices.DeleteFunc(doubtful, func(s SignatureFacts) bool { return !bears(s) })
 	}
-	worst := doubtful[0]
+	worst, reason := doubtful[0], policy.VersionInDoubt
 	for _, s := range doubtful {
 		if s.Doubt == policy.RevocationUnknown { // nothing is certain then
-			worst = s
+			worst, reason = s, s.Doubt
 			break
 		}
 	}
@@ -60,7 +60,7 @@ func (c *Chain) doubt(h History) {
 			p.Reason == policy.Undisclosed && p.Statement != "" && other.has(p.Statement)
 	})
 	c.problems = append(c.problems, Problem{
-		Reason: worst.Doubt, Statement: at, Entries: []policy.Entry{worst.Entry}, Detail: fmt.Sprintf(
+		Reason: reason, Statement: at, Entries: []policy.Entry{worst.Entry}, Detail: fmt.Sprintf(
 			"%sa signature by %s of %s would count but for its certificate: %s (leaf sha256:%s)",
 			other.versionOf(at), worst.Signer.Value, worst.Signer.Issuer, worst.Why, worst.Body),
 	})

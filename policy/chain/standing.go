@@ -31,9 +31,26 @@ func (s Standing) Met() bool {
 // place of those by certificates that were revoked.
 func (c *Chain) Awaits(digest string) bool {
 	return len(c.problems) > 0 && !slices.ContainsFunc(c.problems, func(p Problem) bool {
-		doubtful := p.Reason == policy.CertificateRevoked || p.Reason == policy.RevocationUnknown
-		return p.Reason != policy.Undisclosed && !doubtful || p.Statement != digest || digest == ""
+		return p.Reason != policy.Undisclosed && !p.anew() || p.Statement != digest || digest == ""
 	})
+}
+
+// Anew names why the statement with the digest has to be bound again although a binding of it is
+// at hand, which will never do: the signatures before that no longer count, or the version before
+// came into force later. It is "" if there is no such reason.
+func (c *Chain) Anew(digest string) string {
+	for _, p := range c.problems {
+		if p.anew() && p.Statement == digest && digest != "" {
+			return string(p.Reason) + ": " + p.Detail
+		}
+	}
+	return ""
+}
+
+func (p *Problem) anew() bool {
+	return slices.Contains([]policy.Reason{
+		policy.VersionInDoubt, policy.RevocationUnknown, policy.EffectUndecided,
+	}, p.Reason)
 }
 
 // Standing returns who signed the statement with the digest, which is to follow
@@ -48,7 +65,7 @@ func (c *Chain) Standing(h History, digest string) (Standing, error) {
 	if s == nil || s.doc == nil {
 		return Standing{}, errors.New("the statement is not at hand or cannot be judged")
 	}
-	halfway := c.Awaits(digest) || len(s.file().Void) > 0 && (c.Reason() == policy.Undisclosed || c.Reason() == policy.CertificateRevoked)
+	halfway := c.Awaits(digest) || len(s.file().Void) > 0 && (c.Reason() == policy.Undisclosed || c.Reason() == policy.VersionInDoubt)
 	if p := c.worst(); p != nil && p.Reason != policy.NoBinding && !halfway {
 		return Standing{}, fmt.Errorf("the chain is undecided: %s", p.Reason)
 	}
@@ -61,6 +78,12 @@ func (c *Chain) Standing(h History, digest string) (Standing, error) {
 		if s.version == 1 {
 			if s.file().Recovers != head.stmt.digest || !recoverable(head.stmt, s) {
 				return Standing{}, errors.New("the repository has a policy; this version 1 does not recover it")
+			}
+			break
+		}
+		if n := len(c.walk.links); head.stmt.digest == digest && c.Anew(digest) != "" {
+			if n > 1 {
+				prev = c.walk.links[n-2]
 			}
 			break
 		}

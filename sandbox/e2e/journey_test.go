@@ -136,6 +136,7 @@ type project struct {
 	dir  string
 
 	bindFlags []string
+	config    string  // of the user as whom the workflow runs; "" for none
 	said      *string // what bind says; nil if nobody listens
 }
 
@@ -171,7 +172,7 @@ func (p *project) dispatch(event string) error {
 	var failed error
 	runs, err := stack.Forge().Trigger(p.t.Context(), forge.Event{Name: event, Action: "repopolicy", Repository: p.name, Ref: "refs/heads/main"}, func(_ context.Context, j *forge.Job) error {
 		runner := newComputer(p.t)
-		runner.env = j.Env
+		runner.env, runner.config = j.Env, p.config
 		clone := filepath.Join(p.t.TempDir(), "clone")
 		git(p.t, ".", "clone", "-q", stack.Forge().CloneURL(p.name), clone)
 		made := p.t.TempDir()

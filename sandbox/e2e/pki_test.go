@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"crypto"
+	"crypto/elliptic"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/repopolicy/repopolicy/internal/scaffold/pkitest"
+	"github.com/repopolicy/repopolicy/policy"
+)
+
+// company keeps a trust root of its own, with the services of the stack and its own certificate
+// authority, which judges the repositories that its users' maps name.
+type company struct {
+	*keeper
+	ca, issuing *pkitest.CA
+	files       string // directory for what it hands out
+}
+
+// newCompany begins a root that names the authority, with current lists of revoked certificates.
+func newCompany(t testing.TB, repositories string) *company {
+	t.Helper()
+	c := &company{keeper: newKeeper(t), files: t.TempDir()}
+	c.ca = pkitest.New(t, "Acme root", time.Now().AddDate(0, -1, 0).UTC().Truncate(time.Second))
+	c.issuing = c.ca.Below("Acme issuing")
+	c.do("add", "trusted_root.json="+c.file("trusted_root.json", stack.TrustedRoot()),
+		"signing_config.v0.2.json="+c.file("v1.json", stack.SigningConfig(1)),
+		"signing_config_rekor_v2.v0.2.json="+c.file("v2.json", stack.SigningConfig(2)))
+	c.do("add", "repopolicy/pki.json="+c.file("pki.json", pkitest.Document(pkitest.Named(
+		"pki:acme", []*x509.Certificate{c.ca.Cert, c.issuing.Cert}, "root.crl", "issuing.crl"))))
+	c.lists()
+	c.scope(repositories)
+	return c
+}
+
+// scope lets the root judge repositories.
+func (c *company) scope(repositories string) {
+	path := filepath.Join(c.config, "trust.toml")
+	text, err := os.ReadFile(path)
+	check(c.t, err)
+	check(c.t, os.WriteFile(path, fmt.Appendf(text, "\n[[scope]]\nrepositories = [%q]\nroots = [\"foundation\"]\n",
+		repositories), 0o600))
+}
+
+func (c *company) file(name string, data []byte) string {
+	c.t.Helper()
+	path := filepath.Join(c.files, name)
+	check(c.t, os.WriteFile(path, data, 0o600))
+	return path
+}
+
+// lists publishes current lists, the one of the issuing authority with those entries.
+func (c *company) lists(revoked ...x509.RevocationListEntry) {
+	c.t.Helper()
+	now := time.Now().UTC().Truncate(time.Second)
+	c.do("add", "repopolicy/crl/root.crl="+c.file("root.crl", c.ca.CRL(now)),
+		"repopolicy/crl/issuing.crl="+c.file("issuing.crl", c.issuing.CRL(now, revoked...)))
+	had, err := os.ReadFile(filepath.Join(c.config, "trust.toml"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		c.t.Fatal(err)
+	}
+	c.publish()
+	if had != nil {
+		check(c.t, os.WriteFile(filepath.Join(c.config, "trust.toml"), had, 0o600))
+	}
+}
+
+// employee is somebody with a certificate.
+type employee struct {
+	name  string
+	cert  *x509.Certificate
+	flags []string // by which they sign
+}
+
+// employs certifies a fresh key.
+func (c *company) employs(name string, change ...func(*x509.Certificate)) *employee {
+	c.t.Helper()
+	key := pkitest.Key(c.t, elliptic.P256())
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	check(c.t, err)
+	path := filepath.Join(c.t.TempDir(), "key.pem")
+	check(c.t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
+	e := c.certified(key.Public(), name, change...)
+	e.flags = append(e.flags, "--key", path)
+	return e
+}
+
+// certified certifies a key, and returns who signs with it, but for the flags that name the key.
+func (c *company) certified(pub crypto.PublicKey, name string, change ...func(*x509.Certificate)) *employee {
+	c.t.Helper()
+	e := &employee{name: name, cert: c.issuing.Leaf(pub, name, change...)}
+	chain := filepath.Join(c.t.TempDir(), "chain.pem")
+	check(c.t, os.WriteFile(chain, []byte(pkitest.PEM(e.cert, c.issuing.Cert, c.ca.Cert)), 0o600))
+	e.flags = []string{"--certificate", chain, "--yes"}
+	return e
+}
+
+// named is the identity as a policy has it.
+func (e *employee) named() string {
+	return fmt.Sprintf("{ email = %q, issuer = \"pki:acme\" }", e.name)
+}
+
+// pkiPolicy has three maintainers, by an OIDC identity, a certificate and a bare key, all of whom sign,
+// and two rules: files that somebody with a certificate signs, perhaps approved by another.
+func pkiPolicy(name string, version int, bob, dave *employee, carol string) string {
+	key, err := os.ReadFile(carol)
+	if err != nil {
+		panic(err)
+	}
+	text := string(policyText(name, version, 3, "alice"))
+	members := fmt.Sprintf("[[maintainers.member]]\nname = \"bob\"\nidentities = [%s]\n"+
+		"[[maintainers.member]]\nname = \"carol\"\nkeys = [%q]\n", bob.named(), key)
+	return strings.Replace(text, "\n[[release]]", members+"\n[[release]]", 1) + fmt.Sprintf(
+		"\n[[release]]\nname = \"files\"\ntags = \"any\"\nartifacts = [\"file_*\"]\nidentities = [%s]\n"+
+			"\n[[release]]\nname = \"approved\"\ntags = \"any\"\nartifacts = [\"two_*\"]\nidentities = [%s]\n"+
+			"  [release.approvals]\n  threshold = 1\n  from = \"maintainers\"\n", bob.named(), dave.named())
+}
+
+// signs has somebody sign the version of the last commit.
+func (c *company) signs(p *project, class policy.Class, flags ...string) string {
+	c.t.Helper()
+	return c.user().must(class, append([]string{"sign", "--git", p.dir}, flags...)...)
+}
+
+// bind pushes signatures and has the workflow bind them.
+func (c *company) bind(p *project) {
+	c.t.Helper()
+	git(c.t, p.dir, "fetch", "-q", "origin")
+	if strings.Contains(git(c.t, p.dir, "branch", "-r"), "origin/repopolicy") { // dispatch replaces that branch
+		git(c.t, p.dir, "checkout", "origin/repopolicy", "--", ".repopolicy/signatures")
+	}
+	p.push()
+	p.config = c.config
+	check(c.t, p.dispatch("repository_dispatch"))
+}
+
+// TestPKI: three of three maintainers are an OIDC identity, a certificate of the organisation and a
+// bare key. Releases and approvals by certificates count under the root that names the authority,
+// until it says otherwise; what was in force by a certificate that was stolen is signed again.
+func TestPKI(t *testing.T) {
+	const name, url = "acme/pki", "https://github.com/acme/pki"
+	c := newCompany(t, url)
+	bob, dave := c.employs("bob@acme.example"), c.employs("dave@acme.example")
+	carol, carolPublic := keyPair(t, t.TempDir(), "carol")
+	p := newProject(t, name)
+	p.write(".repopolicy/policy.toml", pkiPolicy(name, 1, bob, dave, carolPublic))
+	p.push()
+
+	// Nothing is logged in a name that would not count.
+	before := logSizes(t)
+	elsewhere := c.employs("bob@b.example")
+	for want, flags := range map[string][]string{
+		"no maintainer":                 dave.flags,
+		"does not speak for the domain": elsewhere.flags,
+		"is for the key that signs":     {"--yes", "--key", carol, bob.flags[0], bob.flags[1]},
+		"--certificate without a key":   bob.flags[:3],
+		"no certificate in PEM":         {"--yes", "--key", carol, "--certificate", c.file("none.pem", []byte("x"))},
+		"there is no terminal":          {bob.flags[0], bob.flags[1], bob.flags[3], bob.flags[4]},
+	} {
+		code, out := c.user().repopolicy(append([]string{"sign", "--git", p.dir}, flags...)...)
+		if code == 0 || !strings.Contains(out, want) {
+			t.Errorf("%s: exit %d\n%s", want, code, out)
+		}
+	}
+	if code, out := newComputer(t).repopolicy(append([]string{"sign", "--git", p.dir}, bob.flags...)...); code == 0 ||
+		!strings.Contains(out, "beside Fulcio") {
+		t.Errorf("under a root without the authority: exit %d\n%s", code, out)
+	}
+	if after := logSizes(t); after != before {
+		t.Errorf("the logs went from %v to %v", before, after)
+	}
+
+	alice := c.user()
+	alice.env["SIGSTORE_ID_TOKEN"], _ = stack.Token(personOf("alice"))
+	alice.must(policy.ClassOK, "sign", "--git", p.dir, "--yes")
+	c.signs(p, policy.ClassOK, "--key", carol)
+	if out := c.user().must(policy.ClassOK, "status", "--git", p.dir); !strings.Contains(out, "bob") {
+		t.Error(out)
+	}
+	c.signs(p, policy.ClassOK, bob.flags...)
+	c.bind(p)
+	c.user().saying(policy.ClassOK, "version 1", "show", "-R", url)
+	newComputer(t).must(policy.ClassUnavailable, "show", "-R", url) // under the public root two of three are not enough
+
+	// Releases and approvals.
+	head := strings.TrimSpace(git(t, p.dir, "rev-parse", "HEAD"))
+	p.tag("v1")
+	sign := func(class policy.Class, e *employee, path string) string {
+		t.Helper()
+		return c.user().must(class, append([]string{
+			"sign-release", "-R", url, "--commit", head, "--checkout", p.dir, "--statement", "--tag", "v1", path,
+		}, e.flags...)...)
+	}
+	verify := func(u *computer, class policy.Class, text, path string) {
+		t.Helper()
+		u.saying(class, text, "verify", "-R", url, "--tag", "v1", path)
+	}
+	file, two := artifact(t, "file_1"), artifact(t, "two_1")
+	sign(policy.ClassDeny, dave, file)
+	sign(policy.ClassOK, bob, file)
+	verify(c.user(), policy.ClassOK, "issuer       pki:acme", file)
+	sign(policy.ClassOK, dave, two)
+	verify(c.user(), policy.ClassDeny, "approvals", two)
+	approve := []string{"approve", "-R", url, "--tag", "v1", two}
+	c.user().must(policy.NotApprover.Class(), append(approve, dave.flags...)...)
+	c.user().must(policy.ClassOK, append(approve, bob.flags...)...)
+	verify(c.user(), policy.ClassOK, "allowed by rule approved", two)
+	verify(newComputer(t), policy.ClassUnavailable, "", file)
+
+	// Across an air gap, while the lists are current.
+	gap := filepath.Join(t.TempDir(), "pki.airgap")
+	c.user().must(policy.ClassOK, "export-bundle", "-R", url, "-o", gap, file+".sigstore.json")
+	inside := func(ahead time.Duration) *computer {
+		u := c.user()
+		u.ahead = ahead
+		u.transport = roundTripper(func(*http.Request) (*http.Response, error) {
+			return nil, errors.New("there is no network")
+		})
+		return u
+	}
+	carried := artifact(t, "file_1")
+	across := []string{"verify", "-R", url, "--airgap", gap, "--require", "first,none", "--tag", "v1", carried}
+	inside(0).must(policy.ClassOK, across...)
+	const unknown, doubt = "it is not known whether the signing certificate was revoked: version 1", "a certificate that was revoked: version 1"
+	inside(8*24*time.Hour).saying(policy.ClassUnavailable, unknown, across...)
+	inside(6*24*time.Hour).must(policy.ClassOK, across...)
+
+	// Stale lists leave the status unknown, of the policy's signatures, too.
+	late := c.user()
+	late.ahead = 8 * 24 * time.Hour
+	verify(late, policy.ClassUnavailable, unknown, file)
+	late.saying(policy.ClassUnavailable, "was due", "show", "-R", url)
+
+	// bob gets another certificate, his old one is superseded: what it signed before counts.
+	nextSecond()
+	again := c.employs(bob.name)
+	c.lists(pkitest.Revoked(bob.cert, time.Now().UTC(), 4))
+	verify(c.user(), policy.ClassOK, "bob@acme.example", file)
+	nextSecond()
+	c.user().saying(policy.ClassDeny, "counts for nothing from", append([]string{
+		"sign-release", "-R", url, "--commit", head, "--checkout", p.dir, "--statement", "--tag", "v1", artifact(t, "file_2"),
+	}, bob.flags...)...)
+
+	// It was stolen: nothing counts that it ever signed, and what it put in force is not undone in silence.
+	c.lists(pkitest.Revoked(bob.cert, time.Now().UTC(), 1))
+	verify(c.user(), policy.ClassUnavailable, doubt, file)
+	c.user().saying(policy.ClassUnavailable, doubt, "show", "-R", url)
+	c.signs(p, policy.ClassOK, again.flags...)
+	c.bind(p)
+	c.user().saying(policy.ClassOK, "version 1", "show", "-R", url)
+	verify(c.user(), policy.ClassDeny, "certificate-revoked", file)
+	verify(c.user(), policy.ClassDeny, "approvals", two)
+	head = strings.TrimSpace(git(t, p.dir, "rev-parse", "HEAD"))
+	p.tag("v2")
+	third := artifact(t, "file_3")
+	c.user().must(policy.ClassOK, append([]string{
+		"sign-release", "-R", url, "--commit", head, "--checkout", p.dir, "--statement", "--tag", "v2", third,
+	}, again.flags...)...)
+	c.user().saying(policy.ClassOK, "bob@acme.example", "verify", "-R", url, "--tag", "v2", third)
+}
