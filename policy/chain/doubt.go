@@ -5,6 +5,7 @@ package chain
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -61,8 +62,8 @@ func (c *Chain) doubt(h History) {
 	})
 	c.problems = append(c.problems, Problem{
 		Reason: reason, Statement: at, Entries: []policy.Entry{worst.Entry}, Detail: fmt.Sprintf(
-			"%sa signature by %s of %s would count but for its certificate: %s (leaf sha256:%s)",
-			other.versionOf(at), worst.Signer.Value, worst.Signer.Issuer, worst.Why, worst.Body),
+			"%sa signature by %s of %s would count but for its certificate: %s (%s)",
+			other.versionOf(at), worst.Signer.Value, worst.Signer.Issuer, worst.Why, other.leavesOf(at, doubtful)),
 	})
 }
 
@@ -90,6 +91,26 @@ func (c *Chain) failsElsewhere(other *Chain) bool {
 	return slices.ContainsFunc(c.problems, func(p Problem) bool {
 		return !slices.ContainsFunc(other.problems, func(o Problem) bool { return o.Reason == p.Reason })
 	})
+}
+
+// leavesOf names the log entries that bind the statement and those of doubtful signatures over it:
+// what has to be declared void if nobody wanted it.
+func (c *Chain) leavesOf(digest string, doubtful []SignatureFacts) string {
+	var out []string
+	for _, s := range doubtful {
+		if s.Statement == digest && s.Body != "" {
+			out = append(out, "sha256:"+s.Body)
+		}
+	}
+	for _, l := range c.links {
+		for _, b := range slices.Concat(l.effect.possible, l.effect.mirror) {
+			if l.stmt.digest == digest && b.Body != "" {
+				out = append(out, "sha256:"+b.Body)
+			}
+		}
+	}
+	slices.Sort(out)
+	return "leaves " + strings.Join(slices.Compact(out), ", ")
 }
 
 func (c *Chain) has(digest string) bool {

@@ -64,8 +64,13 @@ func (c *company) file(name string, data []byte) string {
 func (c *company) lists(revoked ...x509.RevocationListEntry) {
 	c.t.Helper()
 	now := time.Now().UTC().Truncate(time.Second)
-	c.do("add", "repopolicy/crl/root.crl="+c.file("root.crl", c.ca.CRL(now)),
-		"repopolicy/crl/issuing.crl="+c.file("issuing.crl", c.issuing.CRL(now, revoked...)))
+	list := func(by *pkitest.CA, entries ...x509.RevocationListEntry) []byte {
+		return by.List(&x509.RevocationList{
+			ThisUpdate: now, NextUpdate: now.AddDate(0, 0, 12), RevokedCertificateEntries: entries,
+		})
+	}
+	c.do("add", "repopolicy/crl/root.crl="+c.file("root.crl", list(c.ca)),
+		"repopolicy/crl/issuing.crl="+c.file("issuing.crl", list(c.issuing, revoked...)))
 	had, err := os.ReadFile(filepath.Join(c.config, "trust.toml"))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		c.t.Fatal(err)
@@ -133,13 +138,19 @@ func (c *company) signs(p *project, class policy.Class, flags ...string) string 
 	return c.user().must(class, append([]string{"sign", "--git", p.dir}, flags...)...)
 }
 
-// bind pushes signatures and has the workflow bind them.
-func (c *company) bind(p *project) {
+// pull takes what the workflow bound into the clone.
+func (c *company) pull(p *project) {
 	c.t.Helper()
 	git(c.t, p.dir, "fetch", "-q", "origin")
 	if strings.Contains(git(c.t, p.dir, "branch", "-r"), "origin/repopolicy") { // dispatch replaces that branch
 		git(c.t, p.dir, "checkout", "origin/repopolicy", "--", ".repopolicy/signatures")
 	}
+}
+
+// bind pushes signatures and has the workflow bind them.
+func (c *company) bind(p *project) {
+	c.t.Helper()
+	c.pull(p)
 	p.push()
 	p.config = c.config
 	check(c.t, p.dispatch("repository_dispatch"))
@@ -233,12 +244,12 @@ func TestPKI(t *testing.T) {
 	across := []string{"verify", "-R", url, "--airgap", gap, "--require", "first,none", "--tag", "v1", carried}
 	inside(0).must(policy.ClassOK, across...)
 	const unknown, doubt = "it is not known whether the signing certificate was revoked: version 1", "a certificate that was revoked: version 1"
-	inside(8*24*time.Hour).saying(policy.ClassUnavailable, unknown, across...)
-	inside(6*24*time.Hour).must(policy.ClassOK, across...)
+	inside(13*24*time.Hour).saying(policy.ClassUnavailable, unknown, across...)
+	inside(11*24*time.Hour).must(policy.ClassOK, across...)
 
 	// Stale lists leave the status unknown, of the policy's signatures, too.
 	late := c.user()
-	late.ahead = 8 * 24 * time.Hour
+	late.ahead = 13 * 24 * time.Hour
 	verify(late, policy.ClassUnavailable, unknown, file)
 	late.saying(policy.ClassUnavailable, "was due", "show", "-R", url)
 
@@ -268,4 +279,74 @@ func TestPKI(t *testing.T) {
 		"sign-release", "-R", url, "--commit", head, "--checkout", p.dir, "--statement", "--tag", "v2", third,
 	}, again.flags...)...)
 	c.user().saying(policy.ClassOK, "bob@acme.example", "verify", "-R", url, "--tag", "v2", third)
+}
+
+// TestPKILater: of three versions the middle one was in force by a certificate that was stolen. It is
+// signed again and bound again, and the one after it bound again; what lies between is judged by both.
+// A version that a thief made is declared void.
+func TestPKILater(t *testing.T) {
+	const name, url = "acme/pki-later", "https://github.com/acme/pki-later"
+	c := newCompany(t, url)
+	bob := c.employs("bob@acme.example")
+	text := func(version int, more, files string) string {
+		text := string(policyText(name, version, 1, "alice"))
+		text = strings.Replace(text, "\n[maintainers]", more+"\n[maintainers]", 1)
+		member := fmt.Sprintf("[[maintainers.member]]\nname = \"bob\"\nidentities = [%s]\n", bob.named())
+		return strings.Replace(text, "\n[[release]]", member+"\n[[release]]", 1) + fmt.Sprintf(
+			"\n[[release]]\nname = \"files\"\ntags = \"any\"\nartifacts = [%q]\n"+
+				"identities = [{ email = \"alice@example.com\", issuer = \"https://accounts.google.com\" }]\n", files)
+	}
+	p := newProject(t, name)
+	alice := func() *computer {
+		u := c.user()
+		u.env["SIGSTORE_ID_TOKEN"], _ = stack.Token(personOf("alice"))
+		return u
+	}
+	version := func(policyText string, sign func()) {
+		t.Helper()
+		c.pull(p)
+		p.write(".repopolicy/policy.toml", policyText)
+		p.commit("policy")
+		sign()
+		c.bind(p)
+	}
+	byAlice := func() { alice().must(policy.ClassOK, "sign", "--git", p.dir, "--yes") }
+	byBob := func() { c.signs(p, policy.ClassOK, bob.flags...) }
+	first, second, third := text(1, "", "one_*"), text(2, "", "two_*"), text(3, "", "three_*")
+	version(first, byAlice)
+	version(second, byBob)
+	version(third, byAlice)
+	c.user().saying(policy.ClassOK, "version 3", "show", "-R", url)
+
+	c.lists(pkitest.Revoked(bob.cert, time.Now().UTC(), 1))
+	c.user().saying(policy.ClassUnavailable, "revoked: version 2", "show", "-R", url)
+	if code, out := c.user().repopolicy("bind", "--git", p.dir); code == 0 {
+		t.Error(out)
+	}
+	version(second, byAlice)
+	c.user().must(policy.ClassUnavailable, "show", "-R", url) // version 3 was bound before version 2 is in force
+	p.write(".repopolicy/policy.toml", third)
+	p.commit("policy")
+	c.bind(p)
+	c.user().saying(policy.ClassOK, "version 3", "show", "-R", url)
+
+	// What a thief has signed and bound is declared void.
+	thief := c.employs(bob.name)
+	version(text(4, "", "evil_*"), func() { c.signs(p, policy.ClassOK, thief.flags...) })
+	c.user().saying(policy.ClassOK, "version 4", "show", "-R", url)
+	c.lists(pkitest.Revoked(bob.cert, time.Now().UTC(), 1), pkitest.Revoked(thief.cert, time.Now().UTC(), 1))
+	out := c.user().must(policy.ClassUnavailable, "show", "-R", url)
+	_, leaves, ok := strings.Cut(out, "(leaves ")
+	if leaves, _, _ = strings.Cut(leaves, ")"); !ok || !strings.Contains(out, "revoked: version 4") {
+		t.Fatal(out)
+	}
+	var void strings.Builder
+	for leaf := range strings.SplitSeq(leaves, ", ") {
+		fmt.Fprintf(&void, "[[void]]\nleaf = %q\n", leaf)
+	}
+	version(text(4, void.String(), "four_*"), byAlice)
+	c.user().must(policy.ClassUnavailable, "show", "-R", url) // what another may hand in still could be in force
+	later := c.user()
+	later.ahead = 9 * 24 * time.Hour
+	later.saying(policy.ClassOK, "four_*", "show", "-R", url)
 }
