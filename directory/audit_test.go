@@ -153,7 +153,7 @@ func (l *liar) audit() (int64, error) {
 		l.t.Fatal(err)
 	}
 	defer s.Close()
-	if _, err := s.AddMap(testRoot(l.log.inst), nil); err != nil {
+	if _, err := s.AddMap(testRoot(l.log.inst), nil, nil); err != nil {
 		l.t.Fatal(err)
 	}
 	signer, vkey, err := ParseKey([]byte(l.key))

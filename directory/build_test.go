@@ -314,7 +314,7 @@ func TestOutputDiverged(t *testing.T) {
 					return err
 				}
 				defer s.Close()
-				if _, err := s.AddMap(testRoot(inst), nil); err != nil {
+				if _, err := s.AddMap(testRoot(inst), nil, nil); err != nil {
 					return err
 				}
 				out, err := OpenOutput(dir, []byte(signer), "", 5*time.Second, nil)
@@ -555,7 +555,7 @@ func TestSecondMap(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := asked.Load()
-	if _, err := b.Store.AddMap(testRootUntil(inst, sigstoretest.Now.AddDate(1, 0, 0)), nil); err != nil {
+	if _, err := b.Store.AddMap(testRootUntil(inst, sigstoretest.Now.AddDate(1, 0, 0)), nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	head, err := b.Build(t.Context())

@@ -208,7 +208,7 @@ func testBuilder(t testing.TB, l *testLog, dir string, fn MapFn) *Builder {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	if _, err := s.AddMap(testRoot(l.inst), nil); err != nil {
+	if _, err := s.AddMap(testRoot(l.inst), nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	s.fn = fn

@@ -14,6 +14,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/answers"
 	"github.com/repopolicy/repopolicy/internal/bindings"
+	"github.com/repopolicy/repopolicy/internal/pki"
 	"github.com/repopolicy/repopolicy/internal/prefixmap"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/policy"
@@ -30,7 +31,10 @@ type mapping struct {
 	Function int    `json:"function"`
 	Root     []byte `json:"root"`             // trusted_root.json
 	Forges   []byte `json:"forges,omitempty"` // forge table; none for the built-in one
-	Retired  bool   `json:"retired,omitempty"`
+	// PKI names certificate authorities beside Fulcio (SPEC 17.5), whose certificates sign statements. No binding
+	// depends on it, so that it may change.
+	PKI     []byte `json:"pki,omitempty"`
+	Retired bool   `json:"retired,omitempty"`
 }
 
 // Map is one map of a directory.
@@ -60,6 +64,15 @@ func newMap(m mapping) (*Map, error) {
 	if err != nil {
 		return nil, fmt.Errorf("trusted root: %w", err)
 	}
+	if len(m.PKI) > 0 {
+		all, err := pki.Parse(m.PKI)
+		if err == nil {
+			root, err = root.WithPKI(all)
+		}
+		if err != nil {
+			return nil, &sigstore.Error{Reason: policy.TrustRootInvalid, Err: fmt.Errorf("%s: %w", pki.Target, err)}
+		}
+	}
 	out := &Map{mapping: m, root: root}
 	if len(m.Forges) > 0 {
 		if out.forges, err = bindings.ParseForges(m.Forges); err != nil {
@@ -88,9 +101,10 @@ func (m *Map) logs() []sigstore.Log {
 }
 
 // AddMap makes the map of a trusted root and a forge table, beside those there are,
-// unless there is that one. The error is a [*sigstore.Error] if it cannot be read.
-func (s *Store) AddMap(root, forges []byte) (*Map, error) {
-	m, err := newMap(mapping{Function: bindings.MapVersion, Root: root, Forges: forges})
+// unless there is that one, and takes the certificate authorities beside Fulcio that the root
+// names. The error is a [*sigstore.Error] if it cannot be read.
+func (s *Store) AddMap(root, forges, pki []byte) (*Map, error) {
+	m, err := newMap(mapping{Function: bindings.MapVersion, Root: root, Forges: forges, PKI: pki})
 	if err != nil {
 		return nil, err
 	}

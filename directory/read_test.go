@@ -155,7 +155,7 @@ func TestEndedLog(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !c.end.IsZero() {
-				if _, err := b.Store.AddMap(testRootUntil(inst, c.end), nil); err != nil {
+				if _, err := b.Store.AddMap(testRootUntil(inst, c.end), nil, nil); err != nil {
 					t.Fatal(err)
 				}
 				if err := b.Store.Retire(all[0].ID); err != nil {

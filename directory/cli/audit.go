@@ -97,7 +97,7 @@ func (a *app) audit(ctx context.Context, o *siteOptions, state, keyFile string, 
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	for _, m := range all {
-		if _, err := s.AddMap(m.root, m.forges); err != nil {
+		if _, err := s.AddMap(m.root, m.forges, m.pki); err != nil {
 			return err
 		}
 	}

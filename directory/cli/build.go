@@ -191,7 +191,7 @@ func (a *app) builder(ctx context.Context, o *buildOptions) (*directory.Builder,
 			return nil, nil, errors.Join(&fault{class: policy.ClassUsage, err: fmt.Errorf("--retire: %w", err)}, store.Close())
 		}
 	}
-	if _, err := store.AddMap(under.root, under.forges); err != nil {
+	if _, err := store.AddMap(under.root, under.forges, under.pki); err != nil {
 		return nil, nil, errors.Join(err, store.Close())
 	}
 	out, err := directory.OpenOutput(o.state, key, string(witnesses), o.wait, a.Transport)

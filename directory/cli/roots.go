@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/repopolicy/repopolicy/internal/bindings"
+	"github.com/repopolicy/repopolicy/internal/pki"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/policy"
@@ -19,8 +20,9 @@ import (
 
 // rootOptions say under which trusted root, and which forge table, a map is.
 type rootOptions struct {
-	files                []string
-	forges, name, config string
+	files        []string
+	forges, pki  string
+	name, config string
 }
 
 func (o *rootOptions) flags(cmd *cobra.Command, what string) {
@@ -28,12 +30,14 @@ func (o *rootOptions) flags(cmd *cobra.Command, what string) {
 	f.StringArrayVar(&o.files, "trusted-root", nil,
 		what+" this trusted_root.json `FILE` instead of that of Sigstore's public instance")
 	f.StringVar(&o.forges, "forges", "", "forge table `FILE` that goes with --trusted-root")
-	f.StringVar(&o.name, "trust-root", "", what+" the root of this `NAME` in --trust-config, with its forge table")
+	f.StringVar(&o.pki, "pki", "", "`FILE` with the certificate authorities beside Fulcio that goes with --trusted-root")
+	f.StringVar(&o.name, "trust-root", "",
+		what+" the root of this `NAME` in --trust-config, with its forge table and certificate authorities")
 	f.StringVar(&o.config, "trust-config", "", "`FILE` that lists trust roots, as repopolicy's trust.toml does")
 }
 
 // mapOf is what a map is made under.
-type mapOf struct{ root, forges []byte }
+type mapOf struct{ root, forges, pki []byte }
 
 // maps returns what the options name: one, or one for each file.
 func (a *app) maps(ctx context.Context, o *rootOptions) ([]mapOf, error) {
@@ -42,20 +46,26 @@ func (a *app) maps(ctx context.Context, o *rootOptions) ([]mapOf, error) {
 		return nil, faultf(policy.ClassUsage, "--trusted-root and --trust-root contradict each other")
 	case (o.name == "") != (o.config == ""):
 		return nil, faultf(policy.ClassUsage, "--trust-root and --trust-config go together")
-	case o.forges != "" && len(o.files) == 0:
-		return nil, faultf(policy.ClassUsage, "--forges goes with --trusted-root; a root that is followed brings its own")
+	case (o.forges != "" || o.pki != "") && len(o.files) == 0:
+		return nil, faultf(policy.ClassUsage,
+			"--forges and --pki go with --trusted-root; a root that is followed brings its own")
 	}
 	if len(o.files) == 0 {
 		r, err := a.followed(ctx, o)
 		if err != nil {
 			return nil, err
 		}
-		return []mapOf{{r.Bytes(), r.Forges.Bytes()}}, nil
+		return []mapOf{{r.Bytes(), r.Forges.Bytes(), r.PKI().Bytes()}}, nil
 	}
-	var forges []byte
+	var forges, authorities []byte
+	var err error
 	if o.forges != "" {
-		var err error
 		if forges, err = read(o.forges, bindings.MaxForgesBytes); err != nil {
+			return nil, err
+		}
+	}
+	if o.pki != "" {
+		if authorities, err = read(o.pki, pki.MaxBytes); err != nil {
 			return nil, err
 		}
 	}
@@ -65,7 +75,7 @@ func (a *app) maps(ctx context.Context, o *rootOptions) ([]mapOf, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, mapOf{root, forges})
+		out = append(out, mapOf{root, forges, authorities})
 	}
 	return out, nil
 }

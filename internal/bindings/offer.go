@@ -34,7 +34,8 @@ type OfferedBinding struct {
 	Bundle []byte
 }
 
-// OfferedSignature is a signature that was verified, by one of its log entries.
+// OfferedSignature is a signature that was verified, by one of its log entries. Whether its
+// certificate was revoked is for those to say who judge by it: what was shown stays shown.
 type OfferedSignature struct {
 	SignatureRecord
 	Signer policy.Identity
@@ -64,7 +65,7 @@ func Offers(root *sigstore.Root, forges *Forges, files []File, earlier [][]byte)
 	}
 	for _, s := range c.signatures {
 		o := by[s.Statement]
-		if o == nil || s.Entry.Index < 0 || s.Doubt != "" || !c.counts(&o.Statement, s.Signer) {
+		if o == nil || s.Entry.Index < 0 || !c.counts(&o.Statement, s.Signer) {
 			continue
 		}
 		o.Signatures = append(

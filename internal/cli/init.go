@@ -191,7 +191,7 @@ func (a *app) init(ctx context.Context, o *initOptions) error {
 			return nil
 		}
 	} else {
-		r.next(r.signs)
+		r.next(ctx, r.signs)
 	}
 	r.settings(ctx)
 	return nil

@@ -180,14 +180,14 @@ func (r *initRun) program() (string, error) {
 }
 
 // next prints what `check` says of the policy, and what is left to do.
-func (r *initRun) next(signed bool) {
+func (r *initRun) next(ctx context.Context, signed bool) {
 	say := func(format string, args ...any) { r.Err.Line(format, args...) }
 	doc, err := policy.Parse(r.policy)
 	if err != nil {
 		return
 	}
 	c := doc.Content()
-	if check, _, err := r.checked(bindings.PolicyFile, r.policy); err == nil {
+	if check, _, err := r.checked(ctx, bindings.PolicyFile, r.policy); err == nil {
 		r.Err.Check(&check)
 	}
 	say("next:")

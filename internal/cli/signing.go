@@ -209,7 +209,7 @@ func (a *app) keyHolder(root *trust.Root, key *keys.Signer) (policy.Identity, er
 	id, err := root.Certified(key.Certificate, a.Now())
 	var refused *sigstore.Error
 	if errors.As(err, &refused) {
-		hint := "nothing was signed; `repopolicy trust` shows which authorities the root names"
+		hint := "nothing was signed; `repopolicy trust show` says which authorities the root names"
 		if refused.Reason == policy.RevocationUnknown {
 			hint = "nothing was signed; " + refused.Reason.Hint()
 		}
@@ -220,7 +220,8 @@ func (a *app) keyHolder(root *trust.Root, key *keys.Signer) (policy.Identity, er
 
 // agreeToName asks whether the name in a certificate may become public.
 func (a *app) agreeToName(o *command.Signing, id policy.Identity) error {
-	return a.Agree(o, fmt.Sprintf("%s, certified by %s, becomes public for ever with the signature. Go on?", id.Value, id.Issuer))
+	return a.Agree(o, fmt.Sprintf("%s, certified by %s, becomes public for ever with the signature. Go on?", id.Value,
+		id.Issuer))
 }
 
 // whoSigns names a key, or the certificate in whose name it signs, in the journal.

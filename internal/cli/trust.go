@@ -11,8 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/find"
+	"github.com/repopolicy/repopolicy/internal/pki"
 	"github.com/repopolicy/repopolicy/internal/report"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
@@ -98,18 +100,26 @@ type trusted struct {
 
 // trustedRoot is one root, or why it cannot be used.
 type trustedRoot struct {
-	Name       string        `json:"name"`
-	From       string        `json:"from,omitempty"` // where it is followed
-	For        string        `json:"for,omitempty"`  // of one without a trusted root
-	Digest     string        `json:"root,omitempty"` // of the trusted root
-	Forges     string        `json:"forges,omitempty"`
-	Directory  string        `json:"directory,omitempty"`
-	Beside     string        `json:"beside,omitempty"` // who says what it does not say itself
-	Introduces []trustedMore `json:"introduces"`
-	Expires    *time.Time    `json:"expires,omitempty"` // of the role of its metadata that expires first
-	Role       string        `json:"role,omitempty"`
-	Reason     policy.Reason `json:"reason,omitempty"`
-	Text       string        `json:"text,omitempty"`
+	Name        string             `json:"name"`
+	From        string             `json:"from,omitempty"` // where it is followed
+	For         string             `json:"for,omitempty"`  // of one without a trusted root
+	Digest      string             `json:"root,omitempty"` // of the trusted root
+	Forges      string             `json:"forges,omitempty"`
+	Directory   string             `json:"directory,omitempty"`
+	Beside      string             `json:"beside,omitempty"`      // who says what it does not say itself
+	Authorities []trustedAuthority `json:"authorities,omitempty"` // beside Fulcio
+	Faults      []string           `json:"faults,omitempty"`      // of their lists of revoked certificates
+	Introduces  []trustedMore      `json:"introduces"`
+	Expires     *time.Time         `json:"expires,omitempty"` // of the role of its metadata that expires first
+	Role        string             `json:"role,omitempty"`
+	Reason      policy.Reason      `json:"reason,omitempty"`
+	Text        string             `json:"text,omitempty"`
+}
+
+// trustedAuthority is a certificate authority of an organisation.
+type trustedAuthority struct {
+	Issuer  string `json:"issuer"` // pki:NAME
+	Subject string `json:"subject"`
 }
 
 // trustedMore is a root that another one introduces.
@@ -248,12 +258,26 @@ func (a *app) rootOf(ctx context.Context, c *trust.Config, name string, how trus
 	if r.Directory != nil {
 		out.Directory = r.Directory.URL
 	}
+	if r.Root != nil {
+		out.authorities(r.PKI())
+	}
 	if by := c.Beside(name); by != "" {
 		out.Beside = by
 	} else if name == string(trust.PublicGood) && trust.HasProject() {
 		out.Beside = "the root of this project"
 	}
 	return out, nil
+}
+
+// authorities says which certificate authorities the root names beside Fulcio, and what is wrong with
+// their lists of revoked certificates.
+func (r *trustedRoot) authorities(l *pki.Authorities) {
+	for _, p := range l.All() {
+		r.Authorities = append(r.Authorities, trustedAuthority{p.Issuer, clip.Text(p.Certificates()[0].Subject.String())})
+	}
+	for _, f := range l.Faults() {
+		r.Faults = append(r.Faults, fmt.Sprint(f))
+	}
 }
 
 // introduces says which roots the root introduces.
@@ -303,6 +327,12 @@ func (a *app) printRoot(r *trustedRoot) {
 		if f[1] != "" {
 			a.Out.Line("  %-11s %s", f[0], f[1])
 		}
+	}
+	for _, p := range r.Authorities {
+		a.Out.Line("  authority   %s: %s", p.Issuer, p.Subject)
+	}
+	for _, f := range r.Faults {
+		a.Err.Line("warning: %s: signatures by certificates of unknown status decide nothing: %s", r.Name, f)
 	}
 	for _, l := range r.Introduces {
 		own := ""

@@ -150,8 +150,9 @@ func readCertificate(path string, key crypto.PublicKey) ([]byte, error) {
 		return nil, policy.Faultf(policy.Usage, "--certificate: %s has no certificate in PEM", path)
 	}
 	return nil, &policy.Fault{
-		Reason: policy.Usage, Text: fmt.Sprintf("--certificate: none of the %d certificates in %s is for the key that signs", n, path),
-		Hint: "openssl x509 -in " + spelling.ShellWord(path) + " -noout -pubkey shows for which the first one is",
+		Reason: policy.Usage,
+		Text:   fmt.Sprintf("--certificate: none of the %d certificates in %s is for the key that signs", n, path),
+		Hint:   "openssl x509 -in " + spelling.ShellWord(path) + " -noout -pubkey shows for which the first one is",
 	}
 }
 

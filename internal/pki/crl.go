@@ -133,7 +133,9 @@ func (a *Authority) readList(data []byte, now time.Time) (*list, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(a.certs, func(c *x509.Certificate) bool { return c.KeyUsage&x509.KeyUsageCRLSign != 0 && issues(c, rl) })
+	i := slices.IndexFunc(a.certs, func(c *x509.Certificate) bool {
+		return c.KeyUsage&x509.KeyUsageCRLSign != 0 && issues(c, rl)
+	})
 	switch {
 	case !slices.Contains(Algorithms, rl.SignatureAlgorithm):
 		return nil, fmt.Errorf("signed by %s", rl.SignatureAlgorithm)
@@ -316,10 +318,12 @@ func (l *list) revoked(c *x509.Certificate, times []time.Time) *Error {
 			switch {
 			case until.IsZero():
 				return refuse(policy.CertificateRevoked,
-					"%q, serial number %x, was revoked %s, and the list does not say that its key was in nobody else's hands (reason %d)",
+					"%q, serial number %x, was revoked %s, and the list does not say that its key was in nobody else's hands "+
+						"before (reason %d)",
 					clip.Text(c.Subject.String()), c.SerialNumber, spelling.Stamp(e.at), e.reason)
 			case !t.Before(until):
-				return refuse(policy.CertificateRevoked, "%q, serial number %x, counts for nothing from %s on, and this was signed %s",
+				return refuse(policy.CertificateRevoked,
+					"%q, serial number %x, counts for nothing from %s on, and this was signed %s",
 					clip.Text(c.Subject.String()), c.SerialNumber, spelling.Stamp(until), spelling.Stamp(t))
 			}
 		}
@@ -331,8 +335,8 @@ func (l *list) revoked(c *x509.Certificate, times []time.Time) *Error {
 func (a *Authority) unknown(c, issuer *x509.Certificate) *Error {
 	for _, l := range a.lists {
 		if bytes.Equal(l.issuer, c.RawIssuer) && keys.Same(l.key, issuer.PublicKey) {
-			return refuse(policy.RevocationUnknown, "%q expired %s, and the list of %s need not keep it: a signature by it counts "+
-				"if the list says expiredCertsOnCRL, or the trust root keeps-expired",
+			return refuse(policy.RevocationUnknown, "%q expired %s, and the list of %s need not keep it: a signature by it "+
+				"counts if the list says expiredCertsOnCRL, or the trust root keeps-expired",
 				clip.Text(c.Subject.String()), spelling.Stamp(c.NotAfter), a.Issuer)
 		}
 	}

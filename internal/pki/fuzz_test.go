@@ -83,7 +83,8 @@ func FuzzList(f *testing.F) {
 			return
 		}
 		rl, err := parseList(data)
-		if err != nil || rl.CheckSignatureFrom(ca.Cert) != nil || rl.NextUpdate.Before(now) || !keys.Same(l.key, ca.Cert.PublicKey) {
+		if err != nil || rl.CheckSignatureFrom(ca.Cert) != nil || rl.NextUpdate.Before(now) ||
+			!keys.Same(l.key, ca.Cert.PublicKey) {
 			t.Fatalf("it counts: %v", err)
 		}
 		n := 0

@@ -71,60 +71,95 @@ func TestParse(t *testing.T) {
 		want string // "" if it is accepted
 		seen bool   // the schema sees the fault, too
 	}{
-		"good":                       {data: pkitest.Document(good)},
-		"order means nothing":        {data: chain(deep.Cert, below.Cert, ca.Cert)},
-		"a renewed root":             {data: chain(ca.Cert, ca.Renewed(signing).Cert, below.Cert)},
-		"bounds":                     {data: with("since", "2026-01-01T00:00:00Z")},
-		"keeps-expired":              {data: with("keeps-expired", true)},
-		"a subdomain":                {data: with("domains", []string{".acme.example"})},
-		"two authorities":            {data: pkitest.Document(good, pkitest.Named("pki:other", certs{other.Cert}))},
-		"not JSON":                   {[]byte("{"), "EOF", true},
-		"too large":                  {bytes.Repeat([]byte(" "), MaxBytes+1), "at most", true},
-		"another schema":             {bytes.ReplaceAll(pkitest.Document(good), []byte("pki-v1"), []byte("pki-v2")), "schema", true},
-		"no authorities":             {pkitest.Document(), "0 authorities", true},
-		"an unknown member":          {with("note", "x"), `"note"`, true},
-		"an issuer that is a URL":    {with("issuer", "https://acme.example"), "pki:", true},
-		"an issuer in upper case":    {with("issuer", "pki:Acme"), "lower-case", true},
-		"the issuer twice":           {pkitest.Document(good, pkitest.Named("pki:acme", certs{other.Cert})), "twice", false},
-		"no names":                   {with("names", []string{}), "names", true},
-		"user names":                 {with("names", []string{"username"}), "email", true},
-		"a name twice":               {with("names", []string{"email", "email"}), "twice", true},
-		"no domains":                 {with("domains", []string{}), "domains", true},
-		"a domain with a star":       {with("domains", []string{"*.acme.example"}), "domains", true},
-		"a domain in upper case":     {with("domains", []string{"Acme.example"}), "domains", true},
-		"a domain twice":             {with("domains", []string{"a.example", "a.example"}), "twice", true},
-		"no revocation":              {with("revocation", nil), "revocation", true},
-		"revocation by a service":    {with("revocation", "ocsp"), "revocation", true},
-		"crl without lists":          {with("crls", nil), "0 crls", true},
-		"none with lists":            {with("revocation", "none"), "neither crls", true},
-		"a list elsewhere":           {with("crls", []string{"../x"}), "crls", true},
-		"a hidden list":              {with("crls", []string{".crl"}), "crls", true},
-		"a list twice":               {with("crls", []string{"a.crl", "a.crl"}), "twice", true},
-		"a list of two":              {pkitest.Document(good, pkitest.Named("pki:other", certs{other.Cert}, "root.crl")), "twice", false},
-		"since is no time":           {with("since", "yesterday"), "since", true},
-		"since in another zone":      {with("since", "2026-01-01T00:00:00+01:00"), "since", true},
-		"until before since":         {pkitest.Document(good.With("since", "2026-02-01T00:00:00Z").With("until", "2026-01-01T00:00:00Z")), "not before", false},
-		"no certificates":            {with("certificates", ""), "there are none", true},
-		"no PEM":                     {with("certificates", "MII"), "PEM", true},
-		"something before":           {with("certificates", "x\n"+pkitest.PEM(ca.Cert)), "PEM", true},
-		"something after":            {with("certificates", pkitest.PEM(ca.Cert)+"x"), "PEM", false},
-		"a key":                      {with("certificates", strings.ReplaceAll(pkitest.PEM(ca.Cert), "CERTIFICATE", "PUBLIC KEY")), "PEM block", true},
-		"a certificate twice":        {chain(ca.Cert, ca.Cert), "twice", false},
-		"no root":                    {chain(below.Cert), "none of them is a root", false},
-		"two roots":                  {chain(ca.Cert, other.Cert), "two roots", false},
-		"one that nobody issued":     {chain(ca.Cert, stranger.Below("x").Cert), "issued by none", false},
-		"a hole":                     {chain(ca.Cert, deep.Cert), "issued by none", false},
-		"a key of two authorities":   {pkitest.Document(good, pkitest.Named("pki:other", certs{ca.Renewed(signing).Cert})), "too: two issuers", false},
-		"a signer's certificate":     {chain(ca.Cert, ca.Leaf(stranger.Key.Public(), "a@acme.example")), "not that of a certificate authority", false},
-		"not for certificates":       {chain(ca.Cert, ca.Below("x", func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }).Cert), "not for signing certificates", false},
-		"not for code":               {chain(ca.Cert, ca.Below("x", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }).Cert), "not for code", false},
-		"an unknown critical":        {chain(ca.Cert, ca.Below("x", extension(true, 1, 2, 3)).Cert), "critical extension 1.2.3", false},
-		"Fulcio's extension":         {chain(ca.Cert, ca.Below("x", extension(false, 1, 3, 6, 1, 4, 1, 57264, 1, 1)).Cert), "Fulcio's", false},
-		"constraints on e-mail":      {data: chain(ca.Cert, ca.Below("x", constraints(true, 1, []byte("acme.example"))).Cert)},
-		"constraints on directories": {chain(ca.Cert, ca.Below("x", constraints(false, 4, []byte{0x30, 0})).Cert), "names of type 4", false},
-		"constraints on user names":  {chain(ca.Cert, ca.Below("x", constraints(false, 0, []byte{6, 1, 42})).Cert), "names of type 0", false},
-		"constraints on numbers":     {chain(ca.Cert, ca.Below("x", constraints(false, 8, []byte{42})).Cert), "names of type 8", false},
-		"constraints with a minimum": {chain(ca.Cert, ca.Below("x", constraints(true, 1, []byte("a.example"), 0x80, 1, 1)).Cert), "minimum", false},
+		"good":                {data: pkitest.Document(good)},
+		"order means nothing": {data: chain(deep.Cert, below.Cert, ca.Cert)},
+		"a renewed root":      {data: chain(ca.Cert, ca.Renewed(signing).Cert, below.Cert)},
+		"bounds":              {data: with("since", "2026-01-01T00:00:00Z")},
+		"keeps-expired":       {data: with("keeps-expired", true)},
+		"a subdomain":         {data: with("domains", []string{".acme.example"})},
+		"two authorities":     {data: pkitest.Document(good, pkitest.Named("pki:other", certs{other.Cert}))},
+		"not JSON":            {[]byte("{"), "EOF", true},
+		"too large":           {bytes.Repeat([]byte(" "), MaxBytes+1), "at most", true},
+		"another schema": {
+			bytes.ReplaceAll(pkitest.Document(good), []byte("pki-v1"), []byte("pki-v2")), "schema", true,
+		},
+		"no authorities":          {pkitest.Document(), "0 authorities", true},
+		"an unknown member":       {with("note", "x"), `"note"`, true},
+		"an issuer that is a URL": {with("issuer", "https://acme.example"), "pki:", true},
+		"an issuer in upper case": {with("issuer", "pki:Acme"), "lower-case", true},
+		"the issuer twice":        {pkitest.Document(good, pkitest.Named("pki:acme", certs{other.Cert})), "twice", false},
+		"no names":                {with("names", []string{}), "names", true},
+		"user names":              {with("names", []string{"username"}), "email", true},
+		"a name twice":            {with("names", []string{"email", "email"}), "twice", true},
+		"no domains":              {with("domains", []string{}), "domains", true},
+		"a domain with a star":    {with("domains", []string{"*.acme.example"}), "domains", true},
+		"a domain in upper case":  {with("domains", []string{"Acme.example"}), "domains", true},
+		"a domain twice":          {with("domains", []string{"a.example", "a.example"}), "twice", true},
+		"no revocation":           {with("revocation", nil), "revocation", true},
+		"revocation by a service": {with("revocation", "ocsp"), "revocation", true},
+		"crl without lists":       {with("crls", nil), "0 crls", true},
+		"none with lists":         {with("revocation", "none"), "neither crls", true},
+		"a list elsewhere":        {with("crls", []string{"../x"}), "crls", true},
+		"a hidden list":           {with("crls", []string{".crl"}), "crls", true},
+		"a list twice":            {with("crls", []string{"a.crl", "a.crl"}), "twice", true},
+		"a list of two": {
+			pkitest.Document(good, pkitest.Named("pki:other", certs{other.Cert}, "root.crl")), "twice", false,
+		},
+		"since is no time":      {with("since", "yesterday"), "since", true},
+		"since in another zone": {with("since", "2026-01-01T00:00:00+01:00"), "since", true},
+		"until before since": {
+			pkitest.Document(good.With("since", "2026-02-01T00:00:00Z").With("until", "2026-01-01T00:00:00Z")), "not before",
+			false,
+		},
+		"no certificates":  {with("certificates", ""), "there are none", true},
+		"no PEM":           {with("certificates", "MII"), "PEM", true},
+		"something before": {with("certificates", "x\n"+pkitest.PEM(ca.Cert)), "PEM", true},
+		"something after":  {with("certificates", pkitest.PEM(ca.Cert)+"x"), "PEM", false},
+		"a key": {
+			with("certificates", strings.ReplaceAll(pkitest.PEM(ca.Cert), "CERTIFICATE", "PUBLIC KEY")), "PEM block", true,
+		},
+		"a certificate twice":    {chain(ca.Cert, ca.Cert), "twice", false},
+		"no root":                {chain(below.Cert), "none of them is a root", false},
+		"two roots":              {chain(ca.Cert, other.Cert), "two roots", false},
+		"one that nobody issued": {chain(ca.Cert, stranger.Below("x").Cert), "issued by none", false},
+		"a hole":                 {chain(ca.Cert, deep.Cert), "issued by none", false},
+		"a key of two authorities": {
+			pkitest.Document(good, pkitest.Named("pki:other", certs{ca.Renewed(signing).Cert})), "too: two issuers", false,
+		},
+		"a signer's certificate": {
+			chain(ca.Cert, ca.Leaf(stranger.Key.Public(), "a@acme.example")), "not that of a certificate authority", false,
+		},
+		"not for certificates": {
+			chain(ca.Cert, ca.Below("x", func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }).Cert),
+			"not for signing certificates", false,
+		},
+		"not for code": {
+			chain(ca.Cert, ca.Below("x", func(c *x509.Certificate) {
+				c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+			}).Cert),
+			"not for code", false,
+		},
+		"an unknown critical": {
+			chain(ca.Cert, ca.Below("x", extension(true, 1, 2, 3)).Cert), "critical extension 1.2.3", false,
+		},
+		"Fulcio's extension": {
+			chain(ca.Cert, ca.Below("x", extension(false, 1, 3, 6, 1, 4, 1, 57264, 1, 1)).Cert), "Fulcio's", false,
+		},
+		"constraints on e-mail": {
+			data: chain(ca.Cert, ca.Below("x", constraints(true, 1, []byte("acme.example"))).Cert),
+		},
+		"constraints on directories": {
+			chain(ca.Cert, ca.Below("x", constraints(false, 4, []byte{0x30, 0})).Cert), "names of type 4", false,
+		},
+		"constraints on user names": {
+			chain(ca.Cert, ca.Below("x", constraints(false, 0, []byte{6, 1, 42})).Cert), "names of type 0", false,
+		},
+		"constraints on numbers": {
+			chain(ca.Cert, ca.Below("x", constraints(false, 8, []byte{42})).Cert), "names of type 8", false,
+		},
+		"constraints with a minimum": {
+			chain(ca.Cert, ca.Below("x", constraints(true, 1, []byte("a.example"), 0x80, 1, 1)).Cert), "minimum", false,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Parse(c.data)
@@ -196,39 +231,74 @@ func TestLeaf(t *testing.T) {
 		want   policy.Reason
 		text   string
 	}{
-		"good":                    {},
-		"a URI":                   {name: "spiffe://acme.example/ci", by: ca},
-		"a URI with a port":       {name: "https://acme.example:8443/ci", by: ca},
-		"another case of a host":  {name: "alice@ACME.example"},
-		"no extended usage":       {change: extended()},
-		"a further usage":         {change: usage(x509.KeyUsageDigitalSignature | x509.KeyUsageContentCommitment)},
-		"below the domain":        {name: "alice@eu.acme.example", by: ca, in: wide},
-		"outside the domain":      {name: "alice@b.example", by: ca, want: policy.CertificateBad, text: "b.example"},
-		"below a domain":          {name: "alice@eu.acme.example", by: ca, want: policy.CertificateBad, text: "eu.acme.example"},
-		"beside a domain":         {name: "alice@evilacme.example", by: ca, in: wide, want: policy.CertificateBad, text: "evilacme"},
-		"a URI elsewhere":         {name: "spiffe://b.example/ci", by: ca, want: policy.CertificateBad, text: "b.example"},
-		"a domain in user info":   {name: "https://acme.example@b.example/", by: ca, want: policy.CertificateBad},
-		"the kind is not allowed": {name: "spiffe://acme.example/ci", by: ca, in: free.With("names", []string{"email"}), want: policy.CertificateBad, text: "kind uri"},
-		"no name":                 {name: "-", by: ca, change: func(c *x509.Certificate) { c.EmailAddresses = nil }, want: policy.CertificateBad, text: "no subject alternative name"},
-		"two names":               {change: func(c *x509.Certificate) { c.EmailAddresses = append(c.EmailAddresses, "b@acme.example") }, want: policy.CertificateBad, text: "more than one"},
-		"a DNS name":              {by: ca, change: func(c *x509.Certificate) { c.EmailAddresses, c.DNSNames = nil, []string{"acme.example"} }, want: policy.CertificateBad},
-		"an address":              {by: ca, change: func(c *x509.Certificate) { c.EmailAddresses, c.IPAddresses = nil, []net.IP{{1, 2, 3, 4}} }, want: policy.CertificateBad},
-		"constrained away":        {name: "alice@b.example", in: wide, want: policy.CertificateChain, text: "constraint"},
-		"no digital signatures":   {change: usage(x509.KeyUsageContentCommitment), want: policy.CertificateBad, text: "digital signatures"},
-		"no key usage":            {change: usage(0), want: policy.CertificateBad, text: "digital signatures"},
-		"a certificate authority": {change: func(c *x509.Certificate) { c.IsCA = true; c.KeyUsage |= x509.KeyUsageCertSign }, want: policy.CertificateBad, text: "certificate authority"},
-		"signs lists":             {change: usage(x509.KeyUsageDigitalSignature | x509.KeyUsageCRLSign), want: policy.CertificateBad, text: "certificate authority"},
-		"for servers":             {change: extended(x509.ExtKeyUsageServerAuth), want: policy.CertificateBad, text: "code signing"},
-		"for anything":            {change: extended(x509.ExtKeyUsageAny), want: policy.CertificateBad, text: "code signing"},
-		"for code and e-mail":     {change: extended(x509.ExtKeyUsageEmailProtection, x509.ExtKeyUsageCodeSigning)},
-		"an unknown critical":     {change: extension(true, 1, 2, 3), want: policy.CertificateBad, text: "1.2.3"},
-		"an unknown extension":    {change: extension(false, 1, 2, 3)},
-		"Fulcio's issuer":         {change: extension(false, 1, 3, 6, 1, 4, 1, 57264, 1, 1), want: policy.CertificateBad},
-		"Fulcio's own arc":        {change: extension(false, 1, 3, 6, 1, 4, 1, 57264, 9), want: policy.CertificateBad, text: "Fulcio's"},
-		"before it begins":        {at: begin.Add(-time.Second), want: policy.CertificateChain},
-		"after it ended":          {at: begin.AddDate(3, 0, 0), want: policy.CertificateChain},
-		"before since":            {in: free.With("since", "2026-05-01T00:00:00Z"), want: policy.CertificateChain, text: "before the trust root"},
-		"at until":                {in: free.With("until", "2026-04-01T00:00:00Z"), want: policy.CertificateChain, text: "after the trust root"},
+		"good":                   {},
+		"a URI":                  {name: "spiffe://acme.example/ci", by: ca},
+		"a URI with a port":      {name: "https://acme.example:8443/ci", by: ca},
+		"another case of a host": {name: "alice@ACME.example"},
+		"no extended usage":      {change: extended()},
+		"a further usage":        {change: usage(x509.KeyUsageDigitalSignature | x509.KeyUsageContentCommitment)},
+		"below the domain":       {name: "alice@eu.acme.example", by: ca, in: wide},
+		"outside the domain":     {name: "alice@b.example", by: ca, want: policy.CertificateBad, text: "b.example"},
+		"below a domain": {
+			name: "alice@eu.acme.example", by: ca, want: policy.CertificateBad, text: "eu.acme.example",
+		},
+		"beside a domain": {
+			name: "alice@evilacme.example", by: ca, in: wide, want: policy.CertificateBad, text: "evilacme",
+		},
+		"a URI elsewhere":       {name: "spiffe://b.example/ci", by: ca, want: policy.CertificateBad, text: "b.example"},
+		"a domain in user info": {name: "https://acme.example@b.example/", by: ca, want: policy.CertificateBad},
+		"the kind is not allowed": {
+			name: "spiffe://acme.example/ci", by: ca, in: free.With("names", []string{"email"}), want: policy.CertificateBad,
+			text: "kind uri",
+		},
+		"no name": {
+			name: "-", by: ca, change: func(c *x509.Certificate) { c.EmailAddresses = nil }, want: policy.CertificateBad,
+			text: "no subject alternative name",
+		},
+		"two names": {
+			change: func(c *x509.Certificate) { c.EmailAddresses = append(c.EmailAddresses, "b@acme.example") },
+			want:   policy.CertificateBad, text: "more than one",
+		},
+		"a DNS name": {
+			by: ca, change: func(c *x509.Certificate) { c.EmailAddresses, c.DNSNames = nil, []string{"acme.example"} },
+			want: policy.CertificateBad,
+		},
+		"an address": {
+			by: ca, change: func(c *x509.Certificate) { c.EmailAddresses, c.IPAddresses = nil, []net.IP{{1, 2, 3, 4}} },
+			want: policy.CertificateBad,
+		},
+		"constrained away": {name: "alice@b.example", in: wide, want: policy.CertificateChain, text: "constraint"},
+		"no digital signatures": {
+			change: usage(x509.KeyUsageContentCommitment), want: policy.CertificateBad, text: "digital signatures",
+		},
+		"no key usage": {change: usage(0), want: policy.CertificateBad, text: "digital signatures"},
+		"a certificate authority": {
+			change: func(c *x509.Certificate) { c.IsCA = true; c.KeyUsage |= x509.KeyUsageCertSign },
+			want:   policy.CertificateBad, text: "certificate authority",
+		},
+		"signs lists": {
+			change: usage(x509.KeyUsageDigitalSignature | x509.KeyUsageCRLSign), want: policy.CertificateBad,
+			text: "certificate authority",
+		},
+		"for servers": {
+			change: extended(x509.ExtKeyUsageServerAuth), want: policy.CertificateBad, text: "code signing",
+		},
+		"for anything":         {change: extended(x509.ExtKeyUsageAny), want: policy.CertificateBad, text: "code signing"},
+		"for code and e-mail":  {change: extended(x509.ExtKeyUsageEmailProtection, x509.ExtKeyUsageCodeSigning)},
+		"an unknown critical":  {change: extension(true, 1, 2, 3), want: policy.CertificateBad, text: "1.2.3"},
+		"an unknown extension": {change: extension(false, 1, 2, 3)},
+		"Fulcio's issuer":      {change: extension(false, 1, 3, 6, 1, 4, 1, 57264, 1, 1), want: policy.CertificateBad},
+		"Fulcio's own arc": {
+			change: extension(false, 1, 3, 6, 1, 4, 1, 57264, 9), want: policy.CertificateBad, text: "Fulcio's",
+		},
+		"before it begins": {at: begin.Add(-time.Second), want: policy.CertificateChain},
+		"after it ended":   {at: begin.AddDate(3, 0, 0), want: policy.CertificateChain},
+		"before since": {
+			in: free.With("since", "2026-05-01T00:00:00Z"), want: policy.CertificateChain, text: "before the trust root",
+		},
+		"at until": {
+			in: free.With("until", "2026-04-01T00:00:00Z"), want: policy.CertificateChain, text: "after the trust root",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.in == nil {
@@ -262,7 +332,8 @@ func TestLeaf(t *testing.T) {
 		})
 	}
 	a := authorityOf(t, free, nil)
-	if _, err := a.Paths(issuing.Leaf(weak.Public(), alice), []time.Time{signing}); reasonOf(err) != policy.CertificateBad {
+	_, err := a.Paths(issuing.Leaf(weak.Public(), alice), []time.Time{signing})
+	if reasonOf(err) != policy.CertificateBad {
 		t.Errorf("a weak key: %v", err)
 	}
 	if _, err := a.Paths(issuing.Leaf(key.Public(), alice), nil); reasonOf(err) != policy.Internal {
@@ -291,7 +362,8 @@ func TestOf(t *testing.T) {
 		t.Error("a certificate by the key under another name is one of it")
 	}
 	var none *Authorities
-	if none.Of(ca.Cert) != nil || none.All() != nil || none.Current(now, nil) != nil || none.Bytes() != nil || none.Faults() != nil {
+	if none.Of(ca.Cert) != nil || none.All() != nil || none.Current(now, nil) != nil ||
+		none.Bytes() != nil || none.Faults() != nil {
 		t.Error("no authorities have something")
 	}
 }

@@ -291,9 +291,13 @@ func (j *Judge) readApproval(ctx context.Context, path string, read func() ([]by
 	if err != nil {
 		return approvalSlot{missing: failf(policy.EvidenceUnreachable, "%s", err)}
 	}
+	var unknown *Failure // why it may count all the same
 	for _, r := range j.roots {
 		v, signer, what, verifyErr := verifyApproval(data, r, j.by().ApprovalKeys())
 		if err = verifyErr; err != nil {
+			if f := failure(err, policy.SignatureInvalid); f.Reason == policy.RevocationUnknown {
+				unknown = failf(f.Reason, "the approval %s: %s", path, f.Detail)
+			}
 			continue
 		}
 		out := what.facts().Verified(signer, v.Verification())
@@ -310,7 +314,7 @@ func (j *Judge) readApproval(ctx context.Context, path string, read func() ([]by
 	if j.Ignored != nil {
 		j.Ignored(path, err)
 	}
-	return approvalSlot{}
+	return approvalSlot{missing: unknown}
 }
 
 // approvalSlot is what a file with an approval holds: nothing if that does not

@@ -94,15 +94,16 @@ func digestOf(b *Bundle) policy.Digest {
 func TestPKI(t *testing.T) {
 	c := newCompany(t)
 	for kind, key := range bareKeys(t) {
+		plain := kind == "ECDSA P-256" || strings.HasPrefix(kind, "RSA") // Rekor v1 shows its envelopes
 		cert := c.issuing.Leaf(key.Public(), corporate)
 		for name, r := range map[string]request{
 			"a file":             message(nil),
 			"a file in v2":       v2(nil),
-			"a statement":        envelope(func(r *request) { r.Hashed = kind != "ECDSA P-256" && !strings.HasPrefix(kind, "RSA") }),
+			"a statement":        envelope(func(r *request) { r.Hashed = !plain }),
 			"a statement in v2":  envelope(func(r *request) { r.Log, r.TSA = sigstoretest.LogV2, true }),
 			"a file in no log":   message(func(r *request) { r.Log, r.TSA = sigstoretest.LogNone, true }),
 			"a file in both":     message(func(r *request) { r.Log, r.TSA = sigstoretest.LogBoth, true }),
-			"shown as something": envelope(func(r *request) { r.Hashed = kind == "ECDSA P-256" || strings.HasPrefix(kind, "RSA") }),
+			"shown as something": envelope(func(r *request) { r.Hashed = plain }),
 		} {
 			r.Key = key
 			if kind == "Ed25519" && r.Statement != nil {
@@ -167,12 +168,21 @@ func TestPKIRefused(t *testing.T) {
 		"without a time": {
 			cert, message(func(r *request) { r.Log = sigstoretest.LogV2 }), nil, Options{Unlogged: true}, policy.TimeInvalid,
 		},
-		"in no log":           {cert, message(func(r *request) { r.Log, r.TSA = sigstoretest.LogNone, true }), nil, Options{}, policy.NotLogged},
-		"before it begins":    {cert, message(func(r *request) { r.At = c.ca.Begin.AddDate(0, 0, -1) }), nil, Options{}, policy.CertificateChain},
-		"stamped after it":    {cert, message(func(r *request) { r.TSA, r.TSAAt = true, c.ca.Begin.AddDate(3, 0, 0) }), nil, Options{}, policy.CertificateChain},
+		"in no log": {
+			cert, message(func(r *request) { r.Log, r.TSA = sigstoretest.LogNone, true }), nil, Options{}, policy.NotLogged,
+		},
+		"before it begins": {
+			cert, message(func(r *request) { r.At = c.ca.Begin.AddDate(0, 0, -1) }), nil, Options{}, policy.CertificateChain,
+		},
+		"stamped after it": {
+			cert, message(func(r *request) { r.TSA, r.TSAAt = true, c.ca.Begin.AddDate(3, 0, 0) }), nil, Options{},
+			policy.CertificateChain,
+		},
 		"by another key":      {c.issuing.Leaf(p384.Public(), corporate), message(nil), nil, Options{}, ""},
 		"by one of that name": {liar.Leaf(key.Public(), corporate), message(nil), nil, Options{}, policy.CertificateChain},
-		"another domain":      {c.issuing.Leaf(key.Public(), "alice@b.example"), message(nil), nil, Options{}, policy.CertificateBad},
+		"another domain": {
+			c.issuing.Leaf(key.Public(), "alice@b.example"), message(nil), nil, Options{}, policy.CertificateBad,
+		},
 		"a usage that is none": {
 			c.issuing.Leaf(key.Public(), corporate, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyAgreement }),
 			message(nil), nil, Options{}, policy.CertificateBad,
@@ -220,7 +230,8 @@ func TestPKIRefused(t *testing.T) {
 				t.Errorf("got %v, want %s", err, x.want)
 			}
 			doubt := x.want == policy.CertificateRevoked || x.want == policy.RevocationUnknown
-			if but := Doubted(err); (but != nil) != doubt || but != nil && (but.Signer.Issuer != "pki:acme" || len(but.Entries) != 1) {
+			but := Doubted(err)
+			if (but != nil) != doubt || but != nil && (but.Signer.Issuer != "pki:acme" || len(but.Entries) != 1) {
 				t.Errorf("in doubt: %+v", but)
 			}
 		})
@@ -289,7 +300,8 @@ func TestFulcioIsNoPKI(t *testing.T) {
 	if c.known.certified(c.issuing.Leaf(key.Public(), "https://acme.example/ci"), sigstoretest.Now) == nil {
 		t.Error("a certificate without transparency binds")
 	}
-	if !keys.Same(key.Public(), key.Public()) || keys.Same(key.Public(), c.ca.Key.Public()) || keys.Same(asn1.NullRawValue, 1) {
+	if !keys.Same(key.Public(), key.Public()) || keys.Same(key.Public(), c.ca.Key.Public()) ||
+		keys.Same(asn1.NullRawValue, 1) {
 		t.Error("keys.Same")
 	}
 }

@@ -73,7 +73,8 @@ func CheckPKI(s string) error {
 			strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 	}
 	if !ok || len(name) > maxPKIName {
-		return errors.New("the issuer of a certificate authority is pki: and a name of lower-case letters, digits, '-' and '.'")
+		return errors.New("the issuer of a certificate authority is pki: and a name of lower-case letters, digits, " +
+			"'-' and '.'")
 	}
 	return nil
 }

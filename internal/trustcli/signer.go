@@ -49,8 +49,9 @@ func certificateKey(o *command.Signing) (*keys.Signer, error) {
 	k, err := o.By(keys.Of)
 	if err == nil && k.Algorithm.HashName() != "sha256" {
 		err = &policy.Fault{
-			Reason: policy.Usage, Text: "a certificate for a key " + k.Algorithm.Key + " signs no metadata of TUF, which is over a SHA-256",
-			Hint: "take a certificate for a key on P-256, or of RSA",
+			Reason: policy.Usage,
+			Text:   "a certificate for a key " + k.Algorithm.Key + " signs no metadata of TUF, which is over a SHA-256",
+			Hint:   "take a certificate for a key on P-256, or of RSA",
 		}
 	}
 	return k, err
@@ -143,7 +144,8 @@ func (a *app) certified(o *command.Signing, l *logger) ([]author.Key, error) {
 	}
 	l.by.Who, l.by.Key = "certificate "+spelling.Sum(k.Certificate), k
 	l.agree = sync.OnceValue(func() error {
-		return a.Agree(o, fmt.Sprintf("%s, certified by %s, becomes public for ever with the signature. Go on?", id.Value, id.Issuer))
+		return a.Agree(o, fmt.Sprintf("%s, certified by %s, becomes public for ever with the signature. Go on?",
+			id.Value, id.Issuer))
 	})
 	key, err := author.Identity(id.Value, id.Issuer)
 	return []author.Key{key}, err

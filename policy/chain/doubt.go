@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -36,6 +37,11 @@ func (c *Chain) doubt(h History) {
 		doubtful = append(doubtful, s.facts)
 		s.facts.Doubt = ""
 	}
+	if h.Directory != nil {
+		var unlisted []SignatureFacts
+		h.Directory, unlisted = h.Directory.showing(h.Signatures)
+		doubtful = append(doubtful, unlisted...)
+	}
 	if len(doubtful) == 0 {
 		return
 	}
@@ -50,7 +56,7 @@ func (c *Chain) doubt(h History) {
 	}
 	worst, reason := doubtful[0], policy.VersionInDoubt
 	for _, s := range doubtful {
-		if s.Doubt == policy.RevocationUnknown { // nothing is certain then
+		if s.Doubt != policy.CertificateRevoked { // nothing is certain then
 			worst, reason = s, s.Doubt
 			break
 		}
@@ -62,9 +68,37 @@ func (c *Chain) doubt(h History) {
 	})
 	c.problems = append(c.problems, Problem{
 		Reason: reason, Statement: at, Entries: []policy.Entry{worst.Entry}, Detail: fmt.Sprintf(
-			"%sa signature by %s of %s would count but for its certificate: %s (%s)",
+			"%sa signature by %s of %s would count but for this: %s (%s)",
 			other.versionOf(at), worst.Signer.Value, worst.Signer.Issuer, worst.Why, other.leavesOf(at, doubtful)),
 	})
+}
+
+// showing returns the directory as if it showed the signatures by certificates of an authority
+// beside Fulcio that it does not show, and those: it may not know the authority, which a
+// trusted root names, and then takes none of them.
+func (d *Directory) showing(all []Signature) (*Directory, []SignatureFacts) {
+	out := *d
+	out.Signatures = slices.Clone(d.Signatures)
+	type at struct {
+		statement string
+		Position
+	}
+	listed := map[at]bool{}
+	for _, l := range d.Signatures {
+		listed[at{l.Payload, l.Position}] = true
+	}
+	var unlisted []SignatureFacts
+	for _, s := range all {
+		f := s.facts
+		if !s.verified || !spelling.IsPKI(f.Signer.Issuer) || listed[at{f.Statement, positionOf(f.Entry)}] {
+			continue
+		}
+		f.Doubt = policy.Undisclosed
+		f.Why = "the directory does not show it; hand it in, or name a directory that knows " + f.Signer.Issuer
+		unlisted = append(unlisted, f)
+		out.Signatures = append(out.Signatures, Listed{Payload: f.Statement, Position: positionOf(f.Entry)})
+	}
+	return &out, unlisted
 }
 
 // disowns reports whether a version of the chain declares void the log entry of a signature by a

@@ -63,7 +63,8 @@ func nameHistory(steps []nameStep) (statements []Statement, leaves []Leaf, sigs 
 			return policy.Entry{Log: "a", Index: int64(2*i + n), NotBefore: d, NotAfter: d.Add(600e9)}
 		}
 		statements = append(statements, st)
-		sigs = append(sigs, SignatureFacts{Statement: st.digest, Signer: person("alice@example.com"), Entry: at(0)}.Verified())
+		f := SignatureFacts{Statement: st.digest, Signer: person("alice@example.com"), Entry: at(0)}
+		sigs = append(sigs, f.Verified())
 		leaves = append(leaves, LeafFacts{
 			PAE: st.pae, Body: spelling.Sum([]byte(fmt.Sprint("leaf ", i))),
 			Binding: Binding{Repository: nameLocator(s.under), RepositoryID: s.number, OwnerID: "9"}, Entry: at(1),

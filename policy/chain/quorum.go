@@ -93,7 +93,8 @@ func (w *walk) quorum(prev *link, s *Statement, sigs []*signature, pred func(*si
 		n := 0
 		for i := range m.Members {
 			x := &m.Members[i]
-			if slices.ContainsFunc(sigs, func(sig *signature) bool { return sig.Doubt == "" && pred(sig) && x.Is(&sig.Signer) }) {
+			signed := func(sig *signature) bool { return sig.Doubt == "" && pred(sig) && x.Is(&sig.Signer) }
+			if slices.ContainsFunc(sigs, signed) {
 				n++
 			}
 		}

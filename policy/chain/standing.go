@@ -65,7 +65,8 @@ func (c *Chain) Standing(h History, digest string) (Standing, error) {
 	if s == nil || s.doc == nil {
 		return Standing{}, errors.New("the statement is not at hand or cannot be judged")
 	}
-	halfway := c.Awaits(digest) || len(s.file().Void) > 0 && (c.Reason() == policy.Undisclosed || c.Reason() == policy.VersionInDoubt)
+	voids := len(s.file().Void) > 0 && (c.Reason() == policy.Undisclosed || c.Reason() == policy.VersionInDoubt)
+	halfway := c.Awaits(digest) || voids
 	if p := c.worst(); p != nil && p.Reason != policy.NoBinding && !halfway {
 		return Standing{}, fmt.Errorf("the chain is undecided: %s", p.Reason)
 	}

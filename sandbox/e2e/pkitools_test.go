@@ -65,8 +65,8 @@ func newOpensslCA(t testing.TB) *opensslCA {
 	} {
 		check(t, os.WriteFile(filepath.Join(ca.dir, name), []byte(text), 0o600))
 	}
-	ca.run("nobody", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384", "-nodes", "-keyout", ca.file("ca.key"),
-		"-out", ca.file("ca.pem"), "-days", "3650", "-subj", "/CN=Acme", "-extensions", "root")
+	ca.run("nobody", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384", "-nodes",
+		"-keyout", ca.file("ca.key"), "-out", ca.file("ca.pem"), "-days", "3650", "-subj", "/CN=Acme", "-extensions", "root")
 	ca.run("nobody", "ca", "-gencrl", "-out", ca.file("acme.crl"))
 	return ca
 }
@@ -74,7 +74,8 @@ func newOpensslCA(t testing.TB) *opensslCA {
 // run runs openssl in the directory, for somebody.
 func (ca *opensslCA) run(who string, args ...string) {
 	ca.t.Helper()
-	runs(ca.t, []string{"WHO=" + who, "CADIR=" + ca.dir}, openssl(ca.t), append(args, "-config", filepath.Join(ca.dir, "openssl.cnf"))...)
+	env := []string{"WHO=" + who, "CADIR=" + ca.dir}
+	runs(ca.t, env, openssl(ca.t), append(args, "-config", ca.file("openssl.cnf"))...)
 }
 
 // certifies returns the file with a certificate for a key in a file.
@@ -216,11 +217,14 @@ func TestPKIRoles(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "packages")
 	machine, machinePublic := keyPair(t, t.TempDir(), "machine")
 	k := c.user()
-	k.must(policy.ClassOK, authorProgram, "init", dir, "--identity", "frank@acme.example=pki:acme", "--online-key", machinePublic)
-	k.must(policy.ClassUsage, authorProgram, "init", dir+"2", "--identity", "frank@acme.example=pki:ACME", "--online-key", machinePublic)
+	k.must(policy.ClassUsage, authorProgram, "init", dir, "--identity", "frank@acme.example=pki:ACME", "--online-key",
+		machinePublic)
+	k.must(policy.ClassOK, authorProgram, "init", dir, "--identity", "frank@acme.example=pki:acme", "--online-key",
+		machinePublic)
 	sign := append([]string{authorProgram, "sign", dir, "--trust-root", "foundation"}, frank.flags...)
 	if code, out := k.repopolicy(append([]string{authorProgram, "sign", dir, "--trust-root", "foundation"},
-		c.employs("eve@acme.example").flags...)...); code == 0 || !strings.Contains(out, "not among those that have to sign") {
+		c.employs("eve@acme.example").flags...)...); code == 0 ||
+		!strings.Contains(out, "not among those that have to sign") {
 		t.Errorf("somebody else: exit %d\n%s", code, out)
 	}
 	k.must(policy.ClassOK, sign...)

@@ -135,7 +135,9 @@ func Revoked(c *x509.Certificate, at time.Time, reason int, invalid ...time.Time
 // CRL returns a list of the authority that was made at a moment, and is current for a week.
 func (c *CA) CRL(made time.Time, entries ...x509.RevocationListEntry) []byte {
 	c.t.Helper()
-	return c.List(&x509.RevocationList{ThisUpdate: made, NextUpdate: made.AddDate(0, 0, 7), RevokedCertificateEntries: entries})
+	return c.List(&x509.RevocationList{
+		ThisUpdate: made, NextUpdate: made.AddDate(0, 0, 7), RevokedCertificateEntries: entries,
+	})
 }
 
 // List signs a list.

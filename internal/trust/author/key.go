@@ -76,7 +76,8 @@ func Identity(identity, issuer string) (Key, error) {
 			return Key{}, fmt.Errorf("%q is no identity or issuer", s)
 		}
 	}
-	if spelling.CheckPKI(issuer) != nil && !strings.HasPrefix(issuer, "https://") && !strings.HasPrefix(issuer, "http://") {
+	url := strings.HasPrefix(issuer, "https://") || strings.HasPrefix(issuer, "http://")
+	if spelling.CheckPKI(issuer) != nil && !url {
 		return Key{}, fmt.Errorf("the issuer %q is no URL", issuer)
 	}
 	// "public" is empty but there: every library that parses keys expects it, and
