@@ -239,6 +239,7 @@ func (g *guide) organisation() {
 	const page = "docs/organisation.md"
 	keeper := g.person("keeper").home
 	check(g.t, os.WriteFile(filepath.Join(keeper, "trusted_root.json"), stack.TrustedRoot(), 0o600))
+	check(g.t, os.WriteFile(filepath.Join(keeper, "signing_config.json"), stack.SigningConfig(1), 0o600))
 	check(g.t, os.Symlink(keeper, filepath.Join(g.person("user").home, "keeper")))
 	_, err := stack.Forge().Create("acme/tool")
 	check(g.t, err)
