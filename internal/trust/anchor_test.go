@@ -166,10 +166,10 @@ func TestFindAnchor(t *testing.T) {
 	}
 }
 
-// TestCheckTarget: what clients would refuse is not to be published.
 // nothing is listed.
 func nothing(string) ([]byte, error) { return nil, nil }
 
+// TestCheckTarget: what clients would refuse is not to be published.
 func TestCheckTarget(t *testing.T) {
 	widget := locator(t, "https://github.com/acme/widget")
 	anchor := string(Anchor{Repository: widget, Statement: strings.Repeat("0a", 32)}.Bytes())

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -310,6 +311,15 @@ func (e *exporter) people() ([]policy.Principal, []policy.Key) {
 		if p.Subject != "" {
 			e.no(fmt.Sprintf("identities[%d].subject", i), "the token's subject (.24)")
 		}
+	}
+	private := func(p policy.Principal) bool { return spelling.IsPKI(p.Issuer) }
+	if i := slices.IndexFunc(ids, private); i >= 0 {
+		if ids = slices.DeleteFunc(ids, private); len(ids)+len(keys) == 0 {
+			e.leave(e.at+".identities", "`repopolicy verify` judges under the root that names the authority",
+				"%s cannot express a certificate of a trust root's own authority", e.target)
+			return nil, nil
+		}
+		e.no(fmt.Sprintf("identities[%d]", i), "a certificate of a trust root's own authority")
 	}
 	for i, k := range keys {
 		if k.PEM == "" {

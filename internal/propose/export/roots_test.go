@@ -22,11 +22,16 @@ func TestRoots(t *testing.T) {
 	for _, to := range Targets() {
 		for name, rules := range map[string]string{
 			"a key": rule("keys = [" + entry + "]"), "a key that is pinned": rule("keys = [" + pinned + "]"), "a target": tuf,
+			"a certificate": rule(`identities = [{ email = "alice@acme.example", issuer = "pki:acme" }]`),
 		} {
+			names := "public-good"
+			if name == "a certificate" {
+				names = "pki:acme"
+			}
 			r := Request{Doc: parse(t, head+rules), Path: "policy.toml", Now: now()}
 			text, err := Export(to, r)
 			if to == "verify-md" {
-				if err != nil || !strings.Contains(text, "public-good") {
+				if err != nil || !strings.Contains(text, names) {
 					t.Errorf("%s to %s: %v\n%s", name, to, err, text)
 				}
 			} else if refusal := (*Refusal)(nil); !errors.As(err, &refusal) || text != "" {

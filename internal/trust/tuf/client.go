@@ -69,6 +69,7 @@ type state struct {
 	delegated map[[2]string]*Targets // by the delegating role and the role
 	now       time.Time              // when the update started
 	offline   bool                   // only the cache is asked
+	kept      bool                   // the metadata is what was kept: the source was not asked
 }
 
 // New returns a client that trusts a root. The root must be signed by its own
@@ -133,7 +134,7 @@ func (c *Client) Now() time.Time { return c.now }
 // Again asks the source although what is kept is fresh, and reports whether there is newer
 // metadata than before. After a failure the client is what it was.
 func (c *Client) Again(ctx context.Context) bool {
-	if c.options.Source == nil || !c.offline || c.snapshot == nil {
+	if c.options.Source == nil || !c.kept || c.snapshot == nil {
 		return false
 	}
 	unlock, err := c.store.lock(ctx)
@@ -147,7 +148,7 @@ func (c *Client) Again(ctx context.Context) bool {
 
 func (c *Client) update(ctx context.Context, now time.Time, offline bool) error {
 	u := &Client{options: c.options, store: c.store, initial: c.initial, state: state{
-		root: c.initial, now: now, offline: offline, delegated: map[[2]string]*Targets{},
+		root: c.initial, now: now, offline: offline, kept: offline, delegated: map[[2]string]*Targets{},
 	}}
 	for _, step := range []func(context.Context) error{
 		u.updateRoot, u.updateTimestamp, u.updateSnapshot, u.updateTargets,
