@@ -121,6 +121,7 @@ type trusted struct {
 	stampers []root.TimestampingAuthority
 	key      *Key
 	alg      keys.Algorithm // of the key, or of a certificate's that is not Fulcio's; else none
+	private  bool           // a certificate that is not Fulcio's
 }
 
 func (t *trusted) FulcioCertificateAuthorities() []root.CertificateAuthority { return t.cas }

@@ -111,13 +111,10 @@ func (b *Bundle) verify(r *Root, digest policy.Digest, key *Key, opt Options) (*
 			return nil, refuse(policy.KeyUntrusted, "it is no signature by the key sha256:%s", key.id)
 		}
 	}
-	tm := &trusted{TrustedRoot: r.material, cas: r.cas, key: key}
 	private := r.privateOf(b.leaf)
-	if tm.alg, err = b.algorithm(private, key); err != nil {
+	tm, err := b.under(r, private, key)
+	if err != nil {
 		return nil, err
-	}
-	if private != nil {
-		tm.cas = []root.CertificateAuthority{privateCA{private}}
 	}
 	entries, why := b.vouched(e, tm)
 	if len(entries) == 0 && !opt.Unlogged {
@@ -146,11 +143,6 @@ func (b *Bundle) verify(r *Root, digest policy.Digest, key *Key, opt Options) (*
 	if len(out.Entries) == 0 && !slices.ContainsFunc(times, func(t Time) bool { return t.Source == sourceTSA }) {
 		return nil, first(why, refuse(policy.TimeInvalid, "no time stamp"))
 	}
-	if private != nil {
-		if err := b.exactly(tm.alg, digest); err != nil {
-			return nil, err
-		}
-	}
 	if err := b.signed(e, tm, digest, times); err != nil {
 		return nil, err
 	}
@@ -161,6 +153,20 @@ func (b *Bundle) verify(r *Root, digest policy.Digest, key *Key, opt Options) (*
 		return nil, &doubtful{err, out}
 	}
 	return out, nil
+}
+
+// under returns the root as the library sees it, for a certificate of an authority beside Fulcio
+// with that authority alone.
+func (b *Bundle) under(r *Root, private *pki.Authority, key *Key) (*trusted, *Error) {
+	alg, err := b.algorithm(private, key)
+	if err != nil {
+		return nil, err
+	}
+	tm := &trusted{TrustedRoot: r.material, cas: r.cas, key: key, alg: alg, private: private != nil}
+	if private != nil {
+		tm.cas = []root.CertificateAuthority{privateCA{private}}
+	}
+	return tm, nil
 }
 
 // algorithm returns the one by which a key signs; the zero value for certificates of Fulcio, of
@@ -220,6 +226,11 @@ func first(a, b *Error) error {
 // signed has the library verify the signature over the digest, and once more the
 // certificate at every moment, with its place in certificate transparency.
 func (b *Bundle) signed(e *entity, tm *trusted, digest policy.Digest, times []Time) *Error {
+	if tm.private { // which it does by further algorithms
+		if err := b.exactly(tm.alg, digest); err != nil {
+			return err
+		}
+	}
 	found := moments{}
 	for _, t := range times {
 		if len(found) < maxTimestamps && !slices.ContainsFunc(found, t.Time.Equal) { // more it does not take
@@ -231,8 +242,8 @@ func (b *Bundle) signed(e *entity, tm *trusted, digest policy.Digest, times []Ti
 	opts := []verify.VerifierOption{verify.WithSignedTimestamps(1), verify.WithoutStatementPredicate()}
 	who := verify.WithKey()
 	if b.leaf != nil {
-		who = verify.WithoutIdentitiesUnsafe()         // the policy decides about identities
-		if len(tm.CTLogs()) > 0 && tm.alg.Name == "" { // others than Fulcio log no certificate
+		who = verify.WithoutIdentitiesUnsafe()   // the policy decides about identities
+		if len(tm.CTLogs()) > 0 && !tm.private { // others than Fulcio log no certificate
 			opts = append(opts, verify.WithSignedCertificateTimestamps(1))
 		}
 	}

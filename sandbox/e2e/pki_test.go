@@ -202,6 +202,7 @@ func TestPKI(t *testing.T) {
 	c.signs(p, policy.ClassOK, bob.flags...)
 	c.bind(p)
 	c.user().saying(policy.ClassOK, "version 1", "show", "-R", url)
+	c.user().saying(policy.ClassOK, "version 1", "show", "-R", url, "--scan")
 	newComputer(t).must(policy.ClassUnavailable, "show", "-R", url) // under the public root two of three are not enough
 
 	// Releases and approvals.
@@ -350,4 +351,46 @@ func TestPKILater(t *testing.T) {
 	later := c.user()
 	later.ahead = 9 * 24 * time.Hour
 	later.saying(policy.ClassOK, "four_*", "show", "-R", url)
+}
+
+// TestPKIApproval: of a policy that rests on no certificate, releases and approvals that do count as long as
+// their status is known. What is unknown is no denial, and what is revoked no approval.
+func TestPKIApproval(t *testing.T) {
+	const name, url = "acme/pki-approval", "https://github.com/acme/pki-approval"
+	c := newCompany(t, url)
+	bob := c.employs("bob@acme.example")
+	const alice = `{ email = "alice@example.com", issuer = "https://accounts.google.com" }`
+	rule := func(rule, files, who string) string {
+		return fmt.Sprintf("\n[[release]]\nname = %q\ntags = \"any\"\nartifacts = [%q]\nidentities = [%s]\n",
+			rule, files, who)
+	}
+	p := newProject(t, name)
+	p.write(".repopolicy/policy.toml", string(policyText(name, 1, 1, "alice"))+rule("one", "one_*", bob.named())+
+		rule("two", "two_*", alice+", "+bob.named())+"  [release.approvals]\n  threshold = 1\n  from = \"releasers\"\n")
+	p.push()
+	u := c.user()
+	u.env["SIGSTORE_ID_TOKEN"], _ = stack.Token(personOf("alice"))
+	u.must(policy.ClassOK, "sign", "--git", p.dir, "--yes")
+	c.bind(p)
+	head := strings.TrimSpace(git(t, p.dir, "rev-parse", "HEAD"))
+	p.tag("v1")
+	one, two := artifact(t, "one_1"), artifact(t, "two_1")
+	release := []string{"sign-release", "-R", url, "--commit", head, "--checkout", p.dir, "--statement", "--tag", "v1"}
+	c.user().must(policy.ClassOK, append(append(release, one), bob.flags...)...)
+	u.must(policy.ClassOK, append(release, two, "--yes")...)
+	c.user().must(policy.ClassOK, append([]string{"approve", "-R", url, "--tag", "v1", two}, bob.flags...)...)
+	verify := func(ahead time.Duration, class policy.Class, text, path string) {
+		t.Helper()
+		u := c.user()
+		u.ahead = ahead
+		u.saying(class, text, "verify", "-R", url, "--tag", "v1", path)
+	}
+	verify(0, policy.ClassOK, "allowed by rule one", one)
+	verify(0, policy.ClassOK, "allowed by rule two", two)
+	const stale = 13 * 24 * time.Hour
+	verify(stale, policy.ClassUnavailable, "[revocation-unknown]", one)
+	verify(stale, policy.ClassUnavailable, "[revocation-unknown]", two)
+	c.lists(pkitest.Revoked(bob.cert, time.Now().UTC(), 1))
+	verify(0, policy.ClassDeny, "[certificate-revoked]", one)
+	verify(0, policy.ClassDeny, "approvals", two)
 }
