@@ -207,7 +207,8 @@ func (c *Client) timeout() time.Duration {
 
 // Draft signs the content. With a token the key is fresh, and Fulcio certifies it;
 // else key signs, by an algorithm of [keys.Of], perhaps in the name of a certificate. The time
-// stamp is for [Client.Stamp] to add, once the draft is kept: a stamp can be had again, a certificate would be a second one.
+// stamp is for [Client.Stamp] to add, once the draft is kept: a stamp can be had again, a
+// certificate would be a second one.
 //
 // Fulcio is asked once. Each certificate shows its name in a public log for ever, and
 // one may have been issued whatever came back.

@@ -24,6 +24,7 @@ func TestOpenPKI(t *testing.T) {
 	good, list := string(pkitest.Document(one)), string(ca.CRL(tuftest.Now.AddDate(0, 0, -1)))
 	stale := string(ca.CRL(tuftest.Now.AddDate(0, 0, -8)))
 	at := pki.CRLTargets + "acme.crl"
+	both := map[string]string{PKITarget: good, at: list}
 	for name, c := range map[string]struct {
 		targets map[string]string
 		lost    string // target that is listed and not handed down
@@ -37,8 +38,8 @@ func TestOpenPKI(t *testing.T) {
 		"a stale list":             {targets: map[string]string{PKITarget: good, at: stale}, known: 1, fault: "was due"},
 		"no list":                  {targets: map[string]string{PKITarget: good, at: "x"}, known: 1, fault: "not a list"},
 		"malformed":                {targets: map[string]string{PKITarget: "{}", at: list}, want: policy.TrustRootInvalid},
-		"withheld":                 {targets: map[string]string{PKITarget: good, at: list}, lost: PKITarget, want: policy.TrustRootMissing},
-		"a list that is withheld":  {targets: map[string]string{PKITarget: good, at: list}, lost: at, want: policy.TrustRootMissing},
+		"withheld":                 {targets: both, lost: PKITarget, want: policy.TrustRootMissing},
+		"a list that is withheld":  {targets: both, lost: at, want: policy.TrustRootMissing},
 	} {
 		s := tuftest.New(t)
 		s.Targets["targets"].Signed.Version++
@@ -79,7 +80,8 @@ func TestRenewedList(t *testing.T) {
 	publish := func(made time.Time) {
 		s.Targets["targets"].Signed.Version++
 		s.Add("targets", TrustedRootTarget, string(sigstoretest.New(t).Root(sigstoretest.RootOptions{})))
-		s.Add("targets", PKITarget, string(pkitest.Document(pkitest.Named("pki:acme", []*x509.Certificate{ca.Cert}, "acme.crl"))))
+		one := pkitest.Named("pki:acme", []*x509.Certificate{ca.Cert}, "acme.crl")
+		s.Add("targets", PKITarget, string(pkitest.Document(one)))
 		s.Add("targets", pki.CRLTargets+"acme.crl", string(ca.CRL(made)))
 		s.Publish()
 	}
