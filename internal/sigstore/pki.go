@@ -64,7 +64,7 @@ func (r *Root) PKI() *pki.Authorities {
 	return r.private.authorities
 }
 
-// private returns the authority beside Fulcio that signed a certificate; nil for none.
+// privateOf returns the authority beside Fulcio that signed a certificate; nil for none.
 func (r *Root) privateOf(leaf *x509.Certificate) *pki.Authority {
 	p := r.private
 	if p == nil || leaf == nil {
