@@ -37,18 +37,24 @@ func (c *Chain) doubt(h History) {
 		doubtful = append(doubtful, s.facts)
 		s.facts.Doubt = ""
 	}
-	if h.Directory != nil {
-		var unlisted []SignatureFacts
-		h.Directory, unlisted = h.Directory.showing(h.Signatures)
-		doubtful = append(doubtful, unlisted...)
-	}
-	if len(doubtful) == 0 {
+	if c.doubtBy(h, doubtful) || h.Directory == nil {
 		return
+	}
+	var unlisted []SignatureFacts
+	h.Directory, unlisted = h.Directory.showing(h.Signatures)
+	c.doubtBy(h, append(doubtful, unlisted...))
+}
+
+// doubtBy compares the chain with that of a history in which the doubtful signatures count, and
+// reports whether that is another one.
+func (c *Chain) doubtBy(h History, doubtful []SignatureFacts) bool {
+	if len(doubtful) == 0 {
+		return false
 	}
 	other := evaluate(h)
 	at := other.departs(c)
 	if at == "" && !other.failsElsewhere(c) {
-		return
+		return false
 	}
 	bears := func(s SignatureFacts) bool { return other.has(s.Statement) && !c.has(s.Statement) }
 	if slices.ContainsFunc(doubtful, bears) {
@@ -71,6 +77,7 @@ func (c *Chain) doubt(h History) {
 			"%sa signature by %s of %s would count but for this: %s (%s)",
 			other.versionOf(at), worst.Signer.Value, worst.Signer.Issuer, worst.Why, other.leavesOf(at, doubtful)),
 	})
+	return true
 }
 
 // showing returns the directory as if it showed the signatures by certificates of an authority
