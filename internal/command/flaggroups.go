@@ -21,7 +21,7 @@ var flagGroups = []struct{ title, names string }{
 		recovery since key-target key-url branch program publish-name
 		no-expiry-issue`},
 	{"Before a release", "stage preflight after receipt token-env token-file token-metadata"},
-	{"Signing", `key public-key signer signer-arg device expect-identity yes sign no-sign no-editor if-ready
+	{"Signing", `key certificate public-key signer signer-arg device expect-identity yes sign no-sign no-editor if-ready
 		with-v2 without-v1 hand-in signing-config`},
 	{"What the root says", `role remove-role paths repositories scope anchor url withdraw identity identities online-key
 		threshold days status usage`},
