@@ -50,7 +50,7 @@ func TestGetInWorld(t *testing.T) {
 				t.Errorf("%s %s: %v", host, path, err)
 			}
 		}
-		get(policy.ClassOK, "allowed by rule", "widget/widget_1.tar.gz")
+		get(policy.ClassOK, "released by acme/packaged v1", "widget/widget_1.tar.gz")
 		get(policy.ClassDeny, "no-evidence", "widget/widget_2.tar.gz")
 		get(policy.ClassOK, "by TUF alone", "plain/widget_2.tar.gz")
 		get(policy.ClassDeny, "", "widget/widget_1.tar.gz", "--tag", "v2")

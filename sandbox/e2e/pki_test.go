@@ -216,7 +216,7 @@ func TestPKI(t *testing.T) {
 	}
 	verify := func(u *computer, class policy.Class, text, path string) {
 		t.Helper()
-		u.saying(class, text, "verify", "-R", url, "--tag", "v1", path)
+		u.saying(class, text, "verify", "-v", "-R", url, "--tag", "v1", path)
 	}
 	file, two := artifact(t, "file_1"), artifact(t, "two_1")
 	sign(policy.ClassDeny, dave, file)
@@ -383,7 +383,7 @@ func TestPKIApproval(t *testing.T) {
 		t.Helper()
 		u := c.user()
 		u.ahead = ahead
-		u.saying(class, text, "verify", "-R", url, "--tag", "v1", path)
+		u.saying(class, text, "verify", "-v", "-R", url, "--tag", "v1", path)
 	}
 	verify(0, policy.ClassOK, "allowed by rule one", one)
 	verify(0, policy.ClassOK, "allowed by rule two", two)
