@@ -233,6 +233,11 @@ func (r *Run) Program(name, short, first string) *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			// Cobra's own flag prints by a template, for which nothing unused is left out of the program.
+			if said, err := cmd.Flags().GetBool("version"); said && err == nil {
+				r.Out.Line("%s", r.version(cmd))
+				return nil
+			}
 			if err := cmd.Help(); err != nil {
 				return err
 			}
@@ -253,8 +258,6 @@ func (r *Run) Program(name, short, first string) *cobra.Command {
 		return nil
 	}
 	r.helping(root)
-	root.Version = r.version(root)
-	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetOut(r.Out)
 	root.SetErr(r.Err)
 	root.SuggestionsMinimumDistance = 2
