@@ -53,6 +53,7 @@ func TestDemo(t *testing.T) {
 		".place.json", "The release is found under acme/lathe.",
 		"released by key sha256:", "`repopolicy log -R https://github.com/acme/gizmo` lists", "`repopolicy evidence show FILE`", "[key-untrusted]", "lists it as gauge/v1.0.0/gauge.zip", "and nobody after it",
 		"introduces  gauge for https://git.gauge.example/**", "by TUF alone; no policy was consulted",
+		"released by gina@gauge.example", "in force by a certificate that was revoked",
 		"Everything as announced",
 	} {
 		if !strings.Contains(out, want) {

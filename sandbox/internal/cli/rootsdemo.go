@@ -105,7 +105,11 @@ func (d *show) roots(dir string) error {
 	if err := d.introduced(k, as("member")); err != nil {
 		return err
 	}
-	return d.packages(k, as("user"), listed)
+	if err := d.packages(k, as("user"), listed); err != nil {
+		return err
+	}
+	d.look = look
+	return d.certificates(k, k.in("gauge-root"))
 }
 
 // byRoot binds a policy whose rules name a root, and returns its clone.

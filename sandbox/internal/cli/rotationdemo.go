@@ -86,7 +86,7 @@ func (d *show) more(dir string) error {
 	}
 	d.person(dir, "newcomer").step("Who serves the old name's files without version 2 rolls nothing back.", policy.ClassUnavailable, "verify", "-R", "https://github.com/"+name, "--git", bare.dir, good)
 
-	d.chapter("20. A foundation's root gives keys, lists releases, introduces a root, and is audited:")
+	d.chapter("20. What roots say: keys, releases, other roots, packages, certificates:")
 	return d.roots(dir)
 }
 
