@@ -150,14 +150,18 @@ func short(url string) string {
 // denied prints why an artifact is not allowed: what differs, what was wanted, what to type next.
 func (p *Printer) denied(x *Artifact) {
 	p.Head(Bad, x.Verdict, "%s%s  %s [%s]", pad(x.Verdict), Named(x.Artifact), x.Message, x.Reason)
-	if n := x.Nearest; n != nil && x.Reason == policy.RuleMismatch {
+	if n := x.Nearest; n != nil && len(n.Mismatches) > 0 && (x.Reason == policy.RuleMismatch || x.Detail == "") {
 		m := n.Mismatches[0]
 		more := ""
 		if k := len(n.Mismatches) - 1; k > 0 {
 			more = fmt.Sprintf(", and %d more %s", k, Plural(k, "field"))
 		}
 		p.row("differs", "%s is %s%s", m.field(), OrMissing(m.Got), more)
-		p.row("wanted", "%s, by the nearest rule %s", m.Want, n.Rule)
+		by := ", by the nearest rule " + n.Rule
+		if n.Rule == "" { // of a repository without a policy
+			by = ""
+		}
+		p.row("wanted", "%s%s", m.Want, by)
 		p.row("", "%s", m.Hint)
 	} else {
 		p.row("because", "%s", x.Detail)

@@ -104,7 +104,7 @@ func TestPackages(t *testing.T) {
 	check(t, os.WriteFile(filepath.Join(dir, file), []byte(wheel), 0o600))
 	verify := func(class policy.Class, args ...string) string {
 		t.Helper()
-		return newComputer(t).must(class, append([]string{"verify", "--npm-registry", registry.URL, "--pypi-index", registry.URL}, args...)...)
+		return newComputer(t).must(class, append([]string{"verify", "-v", "--npm-registry", registry.URL, "--pypi-index", registry.URL}, args...)...)
 	}
 	out := verify(policy.ClassOK, "--policy", file1, purl)
 	if !strings.Contains(out, "npm attestations") {

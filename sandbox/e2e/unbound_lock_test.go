@@ -170,7 +170,7 @@ func TestUnboundLockWritten(t *testing.T) {
 	for _, how := range u.known() {
 		out := lock(policy.ClassOK, how, good)
 		numbers := fmt.Sprintf("number %d of the owner %d", u.job.RepositoryID, u.job.OwnerID)
-		for _, w := range []string{"allowed-unbound", numbers, ".github/workflows/release.yml"} {
+		for _, w := range []string{"signed by " + strings.TrimPrefix(u.url, "https://github.com/") + " v1", numbers, ".github/workflows/release.yml"} {
 			if !strings.Contains(out, w) {
 				t.Errorf("no %q in\n%s", w, out)
 			}
