@@ -42,6 +42,7 @@ type question struct {
 // is said before anybody is asked anything.
 func (a *app) question(o *verifyOptions, args []string) (*question, error) {
 	q := &question{options: o, args: args, repo: o.Repo.Value, tag: o.tag.Value}
+	a.Quiet = o.quiet
 	c, err := a.client(o)
 	if err != nil {
 		return nil, err

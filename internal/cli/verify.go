@@ -345,7 +345,6 @@ const shortRun = 8
 func (a *app) progress(o *verifyOptions, begin func(total int)) (tell func(done, total int), stop func()) {
 	const what = "judging"
 	var once sync.Once
-	a.Quiet = o.quiet
 	tell = func(done, total int) {
 		once.Do(func() {
 			if total > shortRun {
