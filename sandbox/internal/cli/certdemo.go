@@ -114,12 +114,15 @@ func (d *show) certificates(k *keeping, root string) error {
 	if err != nil {
 		return err
 	}
-	config := fmt.Sprintf("format = \"repopolicy-trust/v1\"\n\n[[root]]\nname = \"gauge\"\nurl = %q\ninitial = %q\n\n[[scope]]\nrepositories = [%q]\nroots = [\"gauge\"]\n",
-		k.in("gauge-site"), filepath.Join(root, "repository", "1.root.json"), url(name))
+	config := fmt.Sprintf("format = \"repopolicy-trust/v1\"\n\n"+
+		"[[root]]\nname = \"gauge\"\nurl = %q\ninitial = %q\n\n"+
+		"[[scope]]\nrepositories = [%q]\nroots = [\"gauge\"]\n", k.in("gauge-site"), filepath.Join(root, "repository", "1.root.json"), url(name))
 	for name, text := range map[string]string{
 		"gina.chain": chain(cert, ca.cert), "pki.json": string(doc), "gauge.crl": string(current),
 		"gauge.toml": config,
-		"file_1":     "file_1", "v2.json": string(d.stack.SigningConfig(2)),
+		"both.toml": strings.Replace(config, "roots = [\"gauge\"]",
+			"roots = [\"gauge\", \"public-good\"]\nthreshold = 2", 1),
+		"file_1": "file_1", "v2.json": string(d.stack.SigningConfig(2)),
 	} {
 		if err := os.WriteFile(k.in(name), []byte(text), 0o600); err != nil {
 			return err
@@ -146,17 +149,24 @@ func (d *show) certificates(k *keeping, root string) error {
 	})
 }
 
-// certified binds a policy that two of two signed, one by a certificate, who then signs a release;
+// certified binds a policy that three of three signed, one by a certificate, who then signs a release;
 // stolen revokes the certificate.
 func (d *show) certified(k *keeping, name, who string, stolen func() error) error {
 	r, _, err := d.found(k.dir, name)
 	if err != nil {
 		return err
 	}
-	text := strings.Replace(demoPolicy(name, 1, 2, "release.yml", "alice"), "\n[[release]]",
+	bare, err := os.ReadFile(k.in("flo.pub"))
+	if err != nil {
+		return err
+	}
+	text := strings.Replace(demoPolicy(name, 1, 3, "release.yml", "alice"), "\n[[release]]",
 		fmt.Sprintf(`[[maintainers.member]]
 name       = "gina"
 identities = [{ email = %[1]q, issuer = "pki:gauge" }]
+[[maintainers.member]]
+name       = "flo"
+keys       = [%[2]q]
 
 [[release]]
 name       = "files"
@@ -164,7 +174,7 @@ tags       = "any"
 artifacts  = ["file_*"]
 identities = [{ email = %[1]q, issuer = "pki:gauge" }]
 
-[[release]]`, who), 1)
+[[release]]`, who, bare), 1)
 	if err := r.policy(text); err != nil {
 		return err
 	}
@@ -176,7 +186,9 @@ identities = [{ email = %[1]q, issuer = "pki:gauge" }]
 		return err
 	}
 	own := []string{"--certificate", k.in("gina.chain"), "--key", k.in("gina.pem"), "--yes"}
-	alice.step("Two of two sign: alice, who signs in,", policy.ClassOK, "sign", "--git", r.dir, "--yes")
+	alice.step("Three of three sign: alice, who signs in,", policy.ClassOK, "sign", "--git", r.dir, "--yes")
+	d.person(k.dir, "flo").step("flo, with a key and nothing else,", policy.ClassOK, "sign", "--git", r.dir,
+		"--key", k.in("flo.pem"))
 	gina.step("and gina, with her certificate.", policy.ClassOK, append([]string{"sign", "--git", r.dir}, own...)...)
 	if err := r.push(); err != nil {
 		return err
@@ -189,6 +201,10 @@ identities = [{ email = %[1]q, issuer = "pki:gauge" }]
 	d.person(k.dir, "colleague").step("and whoever trusts the root verifies that.", policy.ClassOK, "verify", "-R",
 		url(name), k.in("file_1"))
 	later := d.look
+	d.look = append(look[:len(look):len(look)], "--trust-config", k.in("both.toml"))
+	d.person(k.dir,
+		"careful").step("Who demands two roots gets no OK from one: the other knows two of three.",
+		policy.ClassUnavailable, "verify", "-R", url(name), k.in("file_1"))
 	d.look = nil
 	if err := stolen(); err != nil {
 		return err
