@@ -4,6 +4,7 @@ package trustcli
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -45,7 +46,8 @@ func (o *keyOptions) setup() (author.Setup, error) {
 				Reason: policy.Usage, Text: fmt.Sprintf("--key: %s: %s", path, err), Hint: keys.Hint(err),
 			}
 		}
-		s.Keys = append(s.Keys, k)
+		name := filepath.Base(path)
+		s.Keys = append(s.Keys, k.Called(strings.TrimSuffix(name, filepath.Ext(name))))
 	}
 	for _, text := range o.identities {
 		at := max(strings.LastIndex(text, "=https://"), strings.LastIndex(text, "="+spelling.PKI))

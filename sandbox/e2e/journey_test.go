@@ -242,6 +242,11 @@ func TestJourney(t *testing.T) {
 	p.push()
 	maintainer.says(policy.ClassOK, []string{"status", "--git", p.dir}, "signed by   alice", "git fetch origin, or")
 	maintainer.says(policy.ClassOK, []string{"status", "--git", p.dir, "--fetch"}, "signed by   alice", "see its run")
+	for answer, want := range map[string]string{"y\n": "see its run", "n\n": "git fetch origin, or"} {
+		maintainer.answers = answer // who sits at a terminal is asked
+		maintainer.says(policy.ClassOK, []string{"status", "--git", p.dir}, "read it from the forge?", want)
+	}
+	maintainer.answers = ""
 	stranger.must(policy.ClassNoPolicy, "show", "-R", url)
 	check(t, p.dispatch("repository_dispatch"))
 	check(t, p.dispatch("repository_dispatch")) // again: nothing to do

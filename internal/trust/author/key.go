@@ -26,23 +26,35 @@ const (
 
 // Key is a key that metadata lists: a public key, or an identity.
 type Key struct {
-	id   string
-	tuf  *metadata.Key
-	name string
+	id    string
+	tuf   *metadata.Key
+	name  string
+	label string // what its keepers call it; "" for nothing
 }
 
 // ID returns the SHA-256 of the key's canonical form, in hex.
 func (k Key) ID() string { return k.id }
 
-// String returns the identity and its issuer, or the key's ID.
-func (k Key) String() string { return k.name }
+// String returns the identity and its issuer, or the key's ID, with what its keepers call it.
+func (k Key) String() string {
+	if k.label == "" {
+		return k.name
+	}
+	return fmt.Sprintf("%s (key %.16s…)", k.label, k.id)
+}
+
+// Called returns the key with a name for those who keep the repository. It is never published.
+func (k Key) Called(label string) Key {
+	k.label = label
+	return k
+}
 
 func newKey(k *metadata.Key, name string) (Key, error) {
 	id, err := k.ID()
 	if name == "" {
 		name = "key " + id
 	}
-	return Key{id, k, name}, err
+	return Key{id: id, tuf: k, name: name}, err
 }
 
 // PublicKey returns the key of TUF for a public key of [keys.OfTUF].

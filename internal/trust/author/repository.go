@@ -70,8 +70,10 @@ type Repository struct {
 	snapshot  *metadata.Metadata[metadata.SnapshotType]           // published or staged
 	timestamp *metadata.Metadata[metadata.TimestampType]
 	published struct{ snapshot, timestamp int64 }
-	listed    map[string]int64 // versions in the published snapshot, by file
-	staged    map[string]bool  // roles
+	listed    map[string]int64  // versions in the published snapshot, by file
+	staged    map[string]bool   // roles
+	names     map[string]string // what keys are called, by their IDs
+	named     bool              // some of them are new
 }
 
 // ErrExists is the error of creating what is there.
@@ -150,6 +152,9 @@ func (r *Repository) load() error {
 		if err := r.loadTree(); err != nil {
 			return err
 		}
+	}
+	if err := r.loadNames(); err != nil {
+		return err
 	}
 	return r.loadStaged()
 }
@@ -301,6 +306,7 @@ func (r *Repository) targetRoles() []string {
 //
 // What cannot be written hinders nothing else: a signature in it may be public.
 func (r *Repository) save() (err error) {
+	err = r.saveNames()
 	for _, d := range slices.Backward(r.stagedDocuments()) {
 		data, e := d.bytes()
 		if e == nil {

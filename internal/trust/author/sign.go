@@ -26,7 +26,7 @@ func (r *Repository) groups(role string) ([]Setup, error) {
 			if err != nil {
 				return g, err
 			}
-			key.id = id
+			key.id, key.label = id, r.names[id]
 			g.Keys = append(g.Keys, key)
 		}
 		return g, nil

@@ -97,6 +97,7 @@ func (r *Repository) assign(role string, s Setup) error {
 			return err
 		}
 	}
+	r.learn(s.Keys)
 	to.Threshold = s.Threshold
 	if s.Days > 0 {
 		if to.UnrecognizedFields == nil {
@@ -385,6 +386,7 @@ func (r *Repository) Delegate(role string, patterns []string, s Setup) error {
 		}
 		d.KeyIDs = append(d.KeyIDs, k.id)
 	}
+	r.learn(s.Keys)
 	signed, err := r.edit(Targets)
 	if err != nil {
 		return err
