@@ -76,6 +76,9 @@ func TestTerminal(t *testing.T) {
 		"unreached": "show -R acme/widget",
 		"check":     "check policy.toml",
 		"assurance": "help assurance",
+		"help":      "--help",
+		"verify":    "verify --help",
+		"inspect":   "inspect --trusted-root trusted_root.json widget_1.2.3.tar.gz",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -63,7 +63,7 @@ described in docs/formats.md.`,
   repopolicy verify --policy policy.toml SHA256SUMS
   repopolicy verify --certificate-identity alice@example.com \
       --certificate-oidc-issuer https://accounts.google.com widget.tar.gz
-  repopolicy verify --tuf acme --target widget/v1.2.3/widget.tar.gz widget.tar.gz`,
+  repopolicy verify --tuf acme --target v1.2.3/widget.tar.gz widget.tar.gz`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.verify(cmd, o, args, false) },
 	}
 	o.flags(cmd)
