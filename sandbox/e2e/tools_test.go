@@ -137,7 +137,7 @@ git remote add origin https://github.com/acme/by-goreleaser.git`)
 // goes makes the directory a module with a program, and lets go build it.
 func (p *producer) goes() {
 	p.t.Helper()
-	p.writes(map[string]string{"go.mod": "module example.com/widget\n\ngo 1.26\n",
+	p.writes(map[string]string{"go.mod": "module example.com/widget\n\ngo 1.27\n",
 		"main.go": "package main\n\nfunc main() { println(1) }\n"})
 	out, err := exec.Command("go", "env", "GOCACHE", "GOMODCACHE").Output()
 	check(p.t, err)
