@@ -4,6 +4,7 @@ package policy
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -400,11 +401,35 @@ func (s *scanner) str(quote byte) *Problem {
 			if s.off++; s.peek() == 0 || s.peek() == '\n' {
 				return open.fail(PolicySyntax, "the string is not closed in its line")
 			}
-			s.off++
+			if p := s.escape(); p != nil {
+				return p
+			}
 		default:
 			s.off++
 		}
 	}
+}
+
+// escape takes what follows a backslash: TOML 1.0 has no \e and no \x.
+func (s *scanner) escape() *Problem {
+	c := s.peek()
+	if strings.IndexByte(`btnfr"\`, c) >= 0 {
+		s.off++
+		return nil
+	}
+	digits := map[byte]int{'u': 4, 'U': 8}[c]
+	if digits == 0 {
+		return s.fail(PolicySyntax, `there is no escape \%s; TOML 1.0 has \b \t \n \f \r \" \\ \uXXXX \UXXXXXXXX`,
+			strings.Trim(s.found(), "'"))
+	}
+	s.off++
+	text := s.src[s.off:min(s.off+digits, len(s.src))]
+	n, err := strconv.ParseUint(text, 16, 32)
+	if err != nil || len(text) < digits || n > utf8.MaxRune || !utf8.ValidRune(rune(n)) {
+		return s.fail(PolicySyntax, `\%c takes %d hex digits of a character`, c, digits)
+	}
+	s.off += digits
+	return nil
 }
 
 func (s *scanner) array(path string, depth int) *Problem {

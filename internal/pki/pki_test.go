@@ -78,7 +78,7 @@ func TestParse(t *testing.T) {
 		"keeps-expired":       {data: with("keeps-expired", true)},
 		"a subdomain":         {data: with("domains", []string{".acme.example"})},
 		"two authorities":     {data: pkitest.Document(good, pkitest.Named("pki:other", certs{other.Cert}))},
-		"not JSON":            {[]byte("{"), "EOF", true},
+		"not JSON":            {[]byte("{"), "unexpected end", true},
 		"too large":           {bytes.Repeat([]byte(" "), MaxBytes+1), "at most", true},
 		"another schema": {
 			bytes.ReplaceAll(pkitest.Document(good), []byte("pki-v1"), []byte("pki-v2")), "schema", true,

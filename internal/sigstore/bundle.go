@@ -189,13 +189,11 @@ func (b *Bundle) keyMaterial() error {
 	if b.leaf == nil {
 		return refuse(policy.BundleInvalid, "neither a certificate nor a key")
 	}
-	if b.leaf.PublicKey == nil {
+	if err := keys.Sound(b.leaf.PublicKey); err != nil {
 		var unknown *keys.Unknown
 		if _, err := keys.ParseDER(b.leaf.RawSubjectPublicKeyInfo); errors.As(err, &unknown) {
 			return refuse(policy.NeedsNewerVersion, "certificate: %w", err)
 		}
-	}
-	if err := keys.Sound(b.leaf.PublicKey); err != nil {
 		return refuse(policy.CertificateBad, "certificate: %w", err)
 	}
 	if b.signer, err = identity.FromCertificate(b.leaf); err != nil {

@@ -280,7 +280,7 @@ func TestUnknownAlgorithm(t *testing.T) {
 	oid := func(last byte) []byte { // of ML-DSA, or of what is known to be weak
 		return []byte{6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3, last}
 	}
-	certificate := func(algorithm []byte) request {
+	certificate := func(algorithm []byte, size int) request {
 		return v2(func(b *bundlep) {
 			c := b.VerificationMaterial.GetCertificate()
 			cert, err := x509.ParseCertificate(c.RawBytes)
@@ -292,7 +292,7 @@ func TestUnknownAlgorithm(t *testing.T) {
 				Key       asn1.BitString
 			}
 			info.Algorithm.OID.FullBytes = algorithm
-			info.Key = asn1.BitString{Bytes: make([]byte, 99), BitLength: 8 * 99}
+			info.Key = asn1.BitString{Bytes: make([]byte, size), BitLength: 8 * size}
 			key, err := asn1.Marshal(info)
 			if err != nil {
 				t.Fatal(err)
@@ -304,14 +304,16 @@ func TestUnknownAlgorithm(t *testing.T) {
 		req  request
 		want policy.Reason
 	}{
-		"known":                     {good, ""},
-		"a log entry":               {entry("PKIX_ECDSA_P256_SHA_256", "ML_DSA_44_PH"), policy.NeedsNewerVersion},
-		"a name that is known":      {entry("PKIX_ECDSA_P256_SHA_256", "ML_DSA_65"), policy.LogFields},
-		"another one of today":      {entry("PKIX_ECDSA_P256_SHA_256", "PKIX_ECDSA_P384_SHA_384"), policy.LogFields},
-		"no name":                   {entry("PKIX_ECDSA_P256_SHA_256", ""), policy.BundleInvalid},
-		"a certificate":             {certificate(oid(18)), policy.NeedsNewerVersion},
-		"a certificate of X25519":   {certificate([]byte{6, 3, 0x2b, 0x65, 110}), policy.CertificateBad},
-		"a certificate without one": {certificate([]byte{6, 1, 0}), policy.NeedsNewerVersion},
+		"known":                      {good, ""},
+		"a log entry":                {entry("PKIX_ECDSA_P256_SHA_256", "ML_DSA_44_PH"), policy.NeedsNewerVersion},
+		"a name that is known":       {entry("PKIX_ECDSA_P256_SHA_256", "ML_DSA_65"), policy.LogFields},
+		"another one of today":       {entry("PKIX_ECDSA_P256_SHA_256", "PKIX_ECDSA_P384_SHA_384"), policy.LogFields},
+		"no name":                    {entry("PKIX_ECDSA_P256_SHA_256", ""), policy.BundleInvalid},
+		"a certificate":              {certificate(oid(99), 99), policy.NeedsNewerVersion},
+		"one that the library reads": {certificate(oid(18), 1952), policy.NeedsNewerVersion}, // ML-DSA-65
+		"one cut short":              {certificate(oid(18), 99), policy.CertificateBad},
+		"a certificate of X25519":    {certificate([]byte{6, 3, 0x2b, 0x65, 110}, 99), policy.CertificateBad},
+		"a certificate without one":  {certificate([]byte{6, 1, 0}, 99), policy.NeedsNewerVersion},
 	} {
 		if _, reason := judgeBundle(t, inst.Sign(c.req), inst.Root(roots{}), sha(artifact), Options{}); reason != c.want {
 			t.Errorf("%s: %q, not %q", name, reason, c.want)
