@@ -176,8 +176,6 @@ func (a *app) helped(ctx context.Context, q *question, err error) error {
 	switch f.Reason {
 	case policy.TrustRootMissing:
 		more.Hint = a.noRoot(ctx, q)
-	case policy.LogForked, policy.DirectoryLied:
-		more.Hint = f.Reason.Hint() + "; `repopolicy evidence show FILE` judges it anywhere"
 	case policy.ChainForked, policy.GenesisConflict, policy.RepositoryChanged, policy.OwnerChanged, policy.AlarmRaised:
 		more.Hint = strings.TrimPrefix(f.Reason.Hint()+"; ", "; ") + "`repopolicy log -R " + spelling.ShellWord(q.repo) +
 			"` lists the versions"

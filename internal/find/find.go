@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
@@ -25,6 +26,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/git"
 	"github.com/repopolicy/repopolicy/internal/memory"
 	"github.com/repopolicy/repopolicy/internal/rekor"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/oci"
 	"github.com/repopolicy/repopolicy/policy"
@@ -253,28 +255,49 @@ func (f *Finder) settle(out *Found, state *memory.State) error {
 			}
 		}
 	}
-	f.keepEvidence(out.Resolution, state)
+	f.keepEvidence(out.Resolution, state, q)
 	return out.unanswered()
 }
 
 // keepEvidence stores what shows that somebody signed two things of which one is a lie.
-func (f *Finder) keepEvidence(res *bindings.Resolution, state *memory.State) {
-	for _, digest := range slices.Sorted(maps.Keys(res.Evidence)) {
-		if path, err := state.WriteEvidence("alarm", res.Evidence[digest].Bytes()); err == nil {
-			f.say("evidence: %s, sha256:%s", path, digest)
+func (f *Finder) keepEvidence(res *bindings.Resolution, state *memory.State, q *Query) {
+	keep := func(kind string, data []byte, more ...string) {
+		if path, err := state.WriteEvidence(kind, data); err == nil {
+			f.say("evidence: %s", q.Trust.judges(path, more...))
 		}
 	}
-	keep := func(kind string, data []byte) {
-		if path, err := state.WriteEvidence(kind, data); err == nil {
-			f.say("evidence: %s", path)
-		}
+	for _, digest := range slices.Sorted(maps.Keys(res.Evidence)) {
+		keep("alarm", res.Evidence[digest].Bytes())
 	}
 	if res.Fork != nil {
 		keep("fork", res.Fork.Bytes())
 	}
-	if res.Lie != nil {
-		keep("directory-lie", res.Lie.Bytes())
+	if res.Lie == nil {
+		return
 	}
+	if q.DirectoryFile == "" { // the root names it
+		keep("directory-lie", res.Lie.Bytes())
+		return
+	}
+	keep("directory-lie", res.Lie.Bytes(), "--directory", q.DirectoryFile)
+}
+
+// judges says by which command a file of evidence is judged under the same root.
+func (t Trust) judges(path string, flags ...string) string {
+	words := append([]string{"repopolicy", "evidence", "show"}, flags...)
+	for _, file := range t.Files {
+		words = append(words, "--trusted-root", file)
+	}
+	if t.Name != "" {
+		words = append(words, "--trust-root", t.Name)
+	}
+	if t.Config != "" {
+		words = append(words, "--trust-config", t.Config)
+	}
+	for i, w := range words {
+		words[i] = spelling.ShellWord(w)
+	}
+	return "`" + strings.Join(append(words, spelling.ShellWord(path)), " ") + "` judges it on any machine"
 }
 
 // Check refuses a question by which no policy can be found.

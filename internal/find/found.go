@@ -12,6 +12,7 @@ import (
 	"github.com/repopolicy/repopolicy/internal/airgap"
 	"github.com/repopolicy/repopolicy/internal/release"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
+	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 	"github.com/repopolicy/repopolicy/policy/chain"
 )
@@ -163,10 +164,10 @@ func (f *Found) handInHint() string {
 	}
 	more := ""
 	if f.query.Clone != "" {
-		more += " --git " + f.query.Clone
+		more += " --git " + spelling.ShellWord(f.query.Clone)
 	}
 	if f.query.DirectoryFile != "" {
-		more += " --directory " + f.query.DirectoryFile
+		more += " --directory " + spelling.ShellWord(f.query.DirectoryFile)
 	}
 	return fmt.Sprintf("who has its files hands them in: `repopolicy hand-in -R %s%s`; "+
 		"what nobody hands in within %d days lapses", f.Repository, more, int(chain.Grace.Hours()/24))

@@ -31,6 +31,7 @@ type Watch struct {
 	beyond   atomic.Bool     // there was evidence that is
 	oneLog   bool            // is demanded
 	timeless bool            // the user says as of when
+	trust    Trust           // by which evidence of a fork is judged
 }
 
 // NewWatch returns what watches a root: it asks the logs, unless off-line.
@@ -40,7 +41,7 @@ func (f *Finder) NewWatch(q *Query, root trust.Root, state *memory.State) (*Watc
 		return nil, err
 	}
 	timeless := q.Timeless || !q.Moment.IsZero()
-	w := &Watch{trees: trees, clock: &rekor.Clock{Now: f.Now}, state: state, timeless: timeless}
+	w := &Watch{trees: trees, clock: &rekor.Clock{Now: f.Now}, state: state, timeless: timeless, trust: q.Trust}
 	return w, w.clock.Load(state)
 }
 
@@ -144,7 +145,7 @@ func (w *Watch) Verdict() *release.Failure {
 	if fork := w.trees.Fork(); fork != nil {
 		detail := fork.Error()
 		if path, err := w.state.WriteEvidence("fork", fork.Bytes()); err == nil {
-			detail += "; evidence: " + path
+			detail += "; evidence: " + w.trust.judges(path)
 		}
 		return &release.Failure{Reason: policy.LogForked, Detail: detail}
 	}
