@@ -53,8 +53,8 @@ func (w *Watch) carry(ctx context.Context, b *airgap.Bundle) error {
 		if err != nil {
 			return policy.Faultf(policy.Usage, "--airgap: logs/%s: %s", name, err)
 		}
-		if err := w.trees.Carry(ctx, g); errors.Is(err, rekor.ErrLogFork) {
-			return policy.Faultf(policy.LogForked, "%s", w.Verdict().Detail)
+		if err = w.trees.Carry(ctx, g); errors.Is(err, rekor.ErrLogFork) {
+			return policy.Faultf(policy.LogForked, "%s", w.forked(err).Detail)
 		}
 	}
 	return nil
@@ -68,7 +68,7 @@ func (w *Watch) Proofs(ctx context.Context, b *airgap.Bundle, evidence []string)
 		var u *rekor.Unproven
 		switch {
 		case errors.Is(err, rekor.ErrLogFork):
-			return policy.Faultf(policy.LogForked, "%s: %s", path, w.Verdict().Detail)
+			return policy.Faultf(policy.LogForked, "%s: %s", path, w.forked(err).Detail)
 		case errors.As(err, &u):
 			return policy.Faultf(policy.LogUnproven, "%s: %s", path, err)
 		case err != nil:
@@ -108,7 +108,7 @@ func (w *Watch) Same(ctx context.Context, v *sigstore.Verified) (notes []policy.
 		switch {
 		case err == nil:
 		case errors.Is(err, rekor.ErrLogFork):
-			return nil, &release.Failure{Reason: policy.LogForked, Detail: err.Error()}
+			return nil, w.forked(err)
 		case errors.As(err, &u) && u.Unasked && !w.oneLog:
 			notes = append(notes, policy.Note{Code: string(policy.LogUnproven), Text: err.Error()})
 		case errors.As(err, &u):
@@ -143,11 +143,7 @@ func beyondStaple(at time.Time) string {
 // Verdict returns what is in the way of every verdict; see [release.Watch].
 func (w *Watch) Verdict() *release.Failure {
 	if fork := w.trees.Fork(); fork != nil {
-		detail := fork.Error()
-		if path, err := w.state.WriteEvidence("fork", fork.Bytes()); err == nil {
-			detail += "; evidence: " + w.trust.judges(path)
-		}
-		return &release.Failure{Reason: policy.LogForked, Detail: detail}
+		return w.forked(fork)
 	}
 	if err := w.behind(); err != nil {
 		return &release.Failure{Reason: policy.ClockBehind, Detail: err.Error()}
@@ -156,6 +152,17 @@ func (w *Watch) Verdict() *release.Failure {
 		return &release.Failure{Reason: policy.Internal, Detail: err.Error()}
 	}
 	return nil
+}
+
+// forked keeps the evidence of a fork, and says by which command it is judged.
+func (w *Watch) forked(why error) *release.Failure {
+	out := &release.Failure{Reason: policy.LogForked, Detail: why.Error()}
+	if fork := w.trees.Fork(); fork != nil {
+		if path, err := w.state.WriteEvidence("fork", fork.Bytes()); err == nil {
+			out.Detail += "; evidence: " + w.trust.judges(path)
+		}
+	}
+	return out
 }
 
 // behind returns that the clock of this machine is behind what was proven.

@@ -94,6 +94,9 @@ func wrap(text string, width, indent int) []string {
 			at = indent
 			if indent+n > width { // a digest, or an address
 				at = leastIndent
+				if own := len(text) - len(strings.TrimLeft(text, " ")); own+at+n <= width {
+					at += own
+				}
 			}
 			b.WriteString(strings.Repeat(" ", at))
 		}

@@ -88,8 +88,10 @@ func program(file string) int {
 	if os.Getenv(asAuthor) != "" {
 		run = trustcli.Main
 	}
+	of := command.OS()
 	return run(os.Args[1:], command.Env{
 		Stdout: out, Stderr: killer{os.Stderr, out.left}, Now: time.Now, Getenv: os.Getenv, Version: "v1.0.0",
+		OutWidth: of.OutWidth, ErrWidth: of.ErrWidth,
 		Transport: &issuer.Transport{Base: http.DefaultTransport, Hosts: w.Hosts},
 		StateDir:  func() (string, error) { return w.State, nil },
 		Root: func(context.Context, trust.Options) ([]trust.Root, error) {
