@@ -27,6 +27,7 @@ var may = map[string][]string{
 	"internal/propose/clone": {},
 	"internal/spelling":      {},
 	"internal/strictjson":    {},
+	"internal/bundle":        {"internal/canonical", "internal/strictjson"},
 	"internal/propose/ci":    {"internal/propose/clone"},
 	"internal/propose/names": {"internal/propose/clone"},
 	"internal/web":           {"internal/budget", "internal/strictjson"},
