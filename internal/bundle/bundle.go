@@ -140,3 +140,8 @@ type Select struct {
 	Selector string // name of a ServiceSelector
 	Count    uint32
 }
+
+// Contains reports whether a moment is in the window, its ends included; nil has no ends.
+func (w *Window) Contains(t time.Time) bool {
+	return w == nil || (w.Start.IsZero() || !t.Before(w.Start)) && (w.End.IsZero() || !t.After(w.End))
+}

@@ -9,6 +9,9 @@ func (b *Bundle) JSON() []byte { return b.form().appendJSON(nil) }
 // JSON returns an entry as it stands in a bundle.
 func (e *Entry) JSON() []byte { return e.form().appendJSON(nil) }
 
+// JSON returns an envelope as it stands in a bundle, which is the form of DSSE, too.
+func (e *Envelope) JSON() []byte { return e.form().appendJSON(nil) }
+
 // JSON returns a trusted root in JSON without white space.
 func (r *TrustedRoot) JSON() []byte { return r.form().appendJSON(nil) }
 

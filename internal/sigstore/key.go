@@ -12,14 +12,12 @@ import (
 	"time"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
-	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
 	"github.com/sigstore/sigstore-go/pkg/bundle"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore-go/pkg/tlog"
 	"github.com/sigstore/sigstore-go/pkg/verify"
 	"github.com/sigstore/sigstore/pkg/signature"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/keys"
@@ -125,39 +123,6 @@ var hashNumbers = map[crypto.Hash]protocommon.HashAlgorithm{
 	crypto.SHA256: protocommon.HashAlgorithm_SHA2_256,
 	crypto.SHA384: protocommon.HashAlgorithm_SHA2_384,
 	crypto.SHA512: protocommon.HashAlgorithm_SHA2_512,
-}
-
-// shown returns the bundle that the client of a log is given. Rekor v1 takes envelopes that
-// are signed over a SHA-256 alone; of other keys it is shown the signature over the digest
-// of the pre-authentication encoding, as if that were a file (SPEC 3.6). Keys are a bare one,
-// and that of a certificate that is not Fulcio's.
-func (d *Draft) shown(generation int, private bool) (*protobundle.Bundle, error) {
-	pb := proto.Clone(d.pb).(*protobundle.Bundle)
-	env := pb.GetDsseEnvelope()
-	cert, err := d.Certificate()
-	if err != nil {
-		return nil, err
-	}
-	if generation != 1 || env == nil || cert != nil && !private {
-		return pb, nil
-	}
-	var pub crypto.PublicKey
-	if private {
-		pub = cert.PublicKey
-	} else if pub, err = keys.ParseDER(d.Signer()); err != nil {
-		return nil, err
-	}
-	a, err := keys.Of(pub)
-	if err != nil || a.RekorV1 == keys.DSSE {
-		return pb, err
-	}
-	pb.Content = &protobundle.Bundle_MessageSignature{MessageSignature: &protocommon.MessageSignature{
-		MessageDigest: &protocommon.HashOutput{
-			Algorithm: hashNumbers[a.Hash], Digest: a.Input(dsse.PAE(env.GetPayloadType(), env.GetPayload())),
-		},
-		Signature: d.signature(),
-	}}
-	return pb, nil
 }
 
 // shownBy returns what an entry shows of a statement, if that is a digest; nil for the envelope

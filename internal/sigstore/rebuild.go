@@ -3,21 +3,11 @@
 package sigstore
 
 import (
-	"bytes"
-	"context"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
-	"fmt"
 
-	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
-	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
-	protodsse "github.com/sigstore/protobuf-specs/gen/pb-go/dsse"
-	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
-	"github.com/sigstore/sigstore-go/pkg/sign"
-	"google.golang.org/protobuf/encoding/protojson"
-
+	"github.com/repopolicy/repopolicy/internal/bundle"
 	"github.com/repopolicy/repopolicy/internal/canonical"
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/policy"
@@ -84,86 +74,20 @@ func (r *Root) Rebuild(entry, payload []byte) ([]byte, error) {
 		}
 		decoded = append(decoded, raw)
 	}
-	pb := &protobundle.Bundle{
-		MediaType: "application/vnd.dev.sigstore.bundle.v0.3+json",
-		VerificationMaterial: &protobundle.VerificationMaterial{
-			Content: &protobundle.VerificationMaterial_Certificate{
-				Certificate: &protocommon.X509Certificate{RawBytes: block.Bytes},
-			},
-			TlogEntries: []*protorekor.TransparencyLogEntry{{
-				LogIndex: int64(e.LogIndex), LogId: &protocommon.LogId{KeyId: decoded[0]},
-				KindVersion:      &protorekor.KindVersion{Kind: body.Kind, Version: body.APIVersion},
-				IntegratedTime:   int64(e.IntegratedTime),
-				InclusionPromise: &protorekor.InclusionPromise{SignedEntryTimestamp: e.Verification.Promise},
-				InclusionProof: &protorekor.InclusionProof{
-					LogIndex: int64(p.LogIndex), RootHash: decoded[1], TreeSize: int64(p.TreeSize), Hashes: decoded[2:],
-					Checkpoint: &protorekor.Checkpoint{Envelope: p.Checkpoint},
-				},
-				CanonicalizedBody: e.Body,
-			}},
-		},
-		Content: &protobundle.Bundle_DsseEnvelope{DsseEnvelope: &protodsse.Envelope{
+	d := &Draft{&bundle.Bundle{
+		MediaType: mediaType03,
+		Material:  &bundle.Material{Certificate: &bundle.Certificate{Raw: block.Bytes}},
+		Envelope: &bundle.Envelope{
 			Payload: payload, PayloadType: payloadInToto,
-			Signatures: []*protodsse.Signature{{Sig: body.Spec.Signatures[0].Signature}},
-		}},
-	}
-	return finish(r, pb, &Draft{pb})
-}
-
-// finish returns the file of a bundle that was just made, if it verifies.
-func finish(r *Root, pb *protobundle.Bundle, d *Draft) ([]byte, error) {
-	out, err := protojson.Marshal(pb)
-	if err != nil {
-		return nil, err
-	}
-	var compact bytes.Buffer // protojson is unstable in its white space on purpose
-	if err := json.Compact(&compact, out); err != nil {
-		return nil, err
-	}
-	if err := selfCheck(r, compact.Bytes(), d); err != nil {
-		return nil, err
-	}
-	return append(compact.Bytes(), '\n'), nil
-}
-
-// Stamp adds a time stamp to a draft that has none, where the instance has an
-// authority.
-func (c *Client) Stamp(ctx context.Context, d *Draft) error {
-	sig := d.signature()
-	if len(sig) == 0 {
-		return errors.New("a draft has one signature")
-	}
-	if c.Services.TSA == "" || d.Stamped() {
-		return nil
-	}
-	stamp, err := c.timestamp(ctx, sig)
-	if err != nil {
-		return err
-	}
-	d.stamp(stamp)
-	return nil
-}
-
-// timestamp asks the instance's authority for a time stamp over data.
-func (c *Client) timestamp(ctx context.Context, data []byte) (stamp []byte, err error) {
-	tsa := sign.NewTimestampAuthority(&sign.TimestampAuthorityOptions{
-		URL: c.Services.TSA, Timeout: c.timeout(), Retries: stampRetries,
-		Transport: legible{&until{ctx, c.transport(c.Services.TSA)}},
+			Signatures: []bundle.Signature{{Sig: body.Spec.Signatures[0].Signature}},
+		},
+	}}
+	return d.logged(r, &bundle.Entry{
+		Index: int64(e.LogIndex), LogID: decoded[0], Kind: body.Kind, Version: body.APIVersion,
+		Time: int64(e.IntegratedTime), Promise: e.Verification.Promise, Body: e.Body,
+		Proof: &bundle.Proof{
+			Index: int64(p.LogIndex), Root: decoded[1], Size: int64(p.TreeSize), Hashes: decoded[2:],
+			Checkpoint: p.Checkpoint,
+		},
 	})
-	err = guarded(c.Services.TSA, func() (err error) { stamp, err = tsa.GetTimestamp(ctx, data); return err })
-	if err != nil {
-		return nil, fmt.Errorf("time stamp: %s: %w", c.Services.TSA, err)
-	}
-	return stamp, nil
-}
-
-// Stamped reports whether the draft has a time stamp.
-func (d *Draft) Stamped() bool {
-	return d.pb.GetVerificationMaterial().GetTimestampVerificationData() != nil
-}
-
-func (d *Draft) stamp(stamp []byte) {
-	d.pb.VerificationMaterial.TimestampVerificationData = &protobundle.TimestampVerificationData{
-		Rfc3161Timestamps: []*protocommon.RFC3161SignedTimestamp{{SignedTimestamp: stamp}},
-	}
 }

@@ -3,204 +3,191 @@
 package sigstore
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
-	"github.com/go-openapi/runtime"
-	httptransport "github.com/go-openapi/runtime/client"
-	"github.com/go-openapi/strfmt"
-	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
-	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
-	rekortiles "github.com/sigstore/rekor-tiles/v2/pkg/generated/protobuf"
-	"github.com/sigstore/rekor/pkg/generated/client"
-	"github.com/sigstore/rekor/pkg/generated/client/entries"
-	"github.com/sigstore/rekor/pkg/util"
-	"github.com/sigstore/sigstore-go/pkg/sign"
-	tessera "github.com/transparency-dev/tessera/client"
-	"google.golang.org/protobuf/encoding/protojson"
+	"golang.org/x/mod/sumdb/tlog"
 
-	"github.com/repopolicy/repopolicy/internal/canonical"
+	"github.com/repopolicy/repopolicy/internal/bundle"
 	"github.com/repopolicy/repopolicy/internal/clip"
+	"github.com/repopolicy/repopolicy/internal/services"
+	"github.com/repopolicy/repopolicy/internal/web"
+	"github.com/repopolicy/repopolicy/policy"
 )
 
-// rekorV1Client is what sign.Rekor asks Rekor v1 with: rekor's own client, but
-// through our transport.
-func rekorV1Client(
-	ctx context.Context, base string, transport http.RoundTripper, timeout time.Duration,
-) (sign.RekorClient, error) {
-	u, err := url.Parse(base)
-	if err != nil {
-		return nil, err
-	}
-	if u.Path == "" {
-		u.Path = client.DefaultBasePath
-	}
-	rt := httptransport.NewWithClient(u.Host, u.Path, []string{u.Scheme}, &http.Client{
-		Transport: transport, Timeout: timeout,
-	})
-	rt.Consumers["application/json"] = runtime.JSONConsumer()
-	rt.Producers["application/json"] = runtime.JSONProducer()
-	registry := strfmt.NewFormats()
-	registry.Add("signedCheckpoint", &util.SignedNote{}, util.SignedCheckpointValidator)
-	return patientV1{client.New(rt, registry).Entries, ctx, timeout}, nil
+// Services are where signatures are made; a URL is "" where there is none.
+type Services struct {
+	Fulcio  string
+	TSA     string // with its path
+	RekorV1 string
+	RekorV2 string
+	Issuer  string // OpenID provider for people
 }
 
-// integrationPoll is between two questions for an entry that waits.
-const integrationPoll = 500 * time.Millisecond
-
-// patientV1 waits for an entry of which Rekor v1 says that it has it: until it is
-// integrated, which takes seconds, the log answers that there is none.
-type patientV1 struct {
-	sign.RekorClient
-	ctx     context.Context // of the one entry that is logged
-	timeout time.Duration
-}
-
-// GetLogEntryByUUID implements sign.RekorClient. After the timeout it returns
-// the log's answer.
-func (p patientV1) GetLogEntryByUUID(
-	params *entries.GetLogEntryByUUIDParams, opts ...entries.ClientOption,
-) (*entries.GetLogEntryByUUIDOK, error) {
-	ctx, cancel := context.WithTimeout(p.ctx, p.timeout)
-	defer cancel()
-	tick := time.NewTicker(integrationPoll)
-	defer tick.Stop()
-	for {
-		resp, err := p.RekorClient.GetLogEntryByUUID(params, opts...)
-		var none *entries.GetLogEntryByUUIDNotFound
-		if !errors.As(err, &none) {
-			return resp, err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return resp, err
+// ParseSigningConfigs returns the services that the signing configs of one trust
+// root name for a moment: one config usually lists Rekor v1, another one Rekor
+// v2. What two of them name differently is taken from the first. The error is an
+// [*Error] with reason TrustRootInvalid.
+//
+// Format: https://github.com/sigstore/protobuf-specs, SigningConfig v0.2.
+func ParseSigningConfigs(at time.Time, configs ...[]byte) (Services, error) {
+	var out Services
+	take := func(to *string, list []bundle.Service, version uint32) {
+		if *to == "" {
+			*to = current(list, version, at)
 		}
 	}
-}
-
-// rekorV2 is what sign.Rekor asks Rekor v2 with. Unlike the library's client it
-// takes the answer that the entry is there already, and reads it from the tiles.
-type rekorV2 struct {
-	base string
-	http *http.Client
-	root *Root
-}
-
-// Add implements sign.RekorV2Client.
-func (w *rekorV2) Add(ctx context.Context, entry any) (*protorekor.TransparencyLogEntry, error) {
-	h, ok := entry.(*rekortiles.HashedRekordRequestV002)
-	if !ok {
-		return nil, fmt.Errorf("unsupported entry type %T", entry)
-	}
-	body, err := protojson.Marshal(&rekortiles.CreateEntryRequest{
-		Spec: &rekortiles.CreateEntryRequest_HashedRekordRequestV002{HashedRekordRequestV002: h},
-	})
-	if err != nil {
-		return nil, err
-	}
-	resp, err := w.do(ctx, http.MethodPost, "api/v2/log/entries", body)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, err
-	}
-	switch resp.StatusCode {
-	case http.StatusCreated:
-		tle := &protorekor.TransparencyLogEntry{}
-		if err := protojson.Unmarshal(data, tle); err != nil {
-			return nil, errors.New("the answer is malformed: " + cleanProto(err))
-		}
-		return tle, answerV2(tle)
-	case http.StatusConflict:
-		index, err := canonical.ParseNumber(resp.Header.Get("x-log-index"))
+	for _, data := range configs {
+		c, err := parseSigningConfig(data)
 		if err != nil {
-			return nil, errors.New("the entry is in the log already, but the log does not say where")
+			return Services{}, err
 		}
-		return w.existing(ctx, index)
+		take(&out.Fulcio, c.CAs, 1)
+		take(&out.TSA, c.TSA, 1)
+		take(&out.RekorV1, c.Rekor, 1)
+		take(&out.RekorV2, c.Rekor, 2)
+		take(&out.Issuer, c.OIDC, 1)
 	}
-	return nil, fmt.Errorf("unexpected answer: %s: %s", resp.Status, clip.Text(strings.TrimSpace(string(data))))
+	return out, nil
 }
 
-func (w *rekorV2) do(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
-	u, err := url.JoinPath(w.base, path)
-	if err != nil {
-		return nil, err
+// current returns the URL of the service of a version that began last of those that are valid at
+// a moment, the first of several; "" without one.
+func current(list []bundle.Service, version uint32, at time.Time) string {
+	var best *bundle.Service
+	begin := func(s *bundle.Service) time.Time {
+		if s.Valid == nil {
+			return time.Time{}
+		}
+		return s.Valid.Start
 	}
-	req, err := http.NewRequestWithContext(ctx, method, u, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
+	for i := range list {
+		s := &list[i]
+		if s.Major == version && s.Valid.Contains(at) && (best == nil || begin(s).After(begin(best))) {
+			best = s
+		}
 	}
-	req.Header.Set("Content-Type", "application/json")
-	return w.http.Do(req)
+	if best == nil {
+		return ""
+	}
+	return best.URL
 }
 
-// existing builds the answer for an entry that is in the log: its body, and the
-// proof that it is in the newest tree. Both are checked where every bundle is.
-func (w *rekorV2) existing(ctx context.Context, index int64) (*protorekor.TransparencyLogEntry, error) {
-	base, err := url.Parse(w.base)
+// CheckSigningConfig returns an error if the signing config cannot be read.
+func CheckSigningConfig(data []byte) error {
+	_, err := parseSigningConfig(data)
+	return err
+}
+
+const signingConfigType = "application/vnd.dev.sigstore.signingconfig.v0.2+json"
+
+func parseSigningConfig(data []byte) (*bundle.SigningConfig, error) {
+	c, err := bundle.ParseSigningConfig(data)
 	if err != nil {
-		return nil, err
+		return nil, &Error{policy.TrustRootInvalid, err}
 	}
-	tiles, err := tessera.NewHTTPFetcher(base.JoinPath("api/v2/"), w.http)
-	if err != nil {
-		return nil, err
+	if c.MediaType != signingConfigType {
+		return nil, refuse(policy.TrustRootInvalid, "a signing config of the media type %q, %q is read",
+			clip.Text(c.MediaType), signingConfigType)
 	}
-	note, err := tiles.ReadCheckpoint(ctx)
+	return c, nil
+}
+
+// Secret returns an error if an ID token or a sign-in would not stay between this
+// machine and the services. It is an [*Error] with reason TrustRootInvalid.
+func (s Services) Secret() error {
+	for _, address := range []string{s.Fulcio, s.Issuer} {
+		if address != "" && !secret(address) {
+			return refuse(policy.TrustRootInvalid, "%s: a token is sent to an https URL only", clip.Text(address))
+		}
+	}
+	return nil
+}
+
+func secret(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && web.Secret(u)
+}
+
+// at returns the service at a URL.
+func (c *Client) at(address string) services.Service {
+	return services.Service{URL: address, Transport: c.Transport, Timeout: c.Timeout}
+}
+
+// entry logs what is proposed and returns the entry, or the one that the log has already.
+func (c *Client) entry(ctx context.Context, r *Root, base string, generation int, p *services.Proposal) (
+	*bundle.Entry, error,
+) {
+	log := c.at(base)
+	if generation == 1 {
+		return log.LogV1(ctx, p)
+	}
+	e, err := log.LogV2(ctx, p)
+	var exists *services.Exists
+	if !errors.As(err, &exists) {
+		return e, err
+	}
+	return existing(ctx, r, log, exists.Index)
+}
+
+// existing returns an entry that a Rekor v2 log has: its body, and the proof that it is in the
+// newest tree, under a checkpoint of one of the root's logs.
+func existing(ctx context.Context, r *Root, log services.Service, index int64) (*bundle.Entry, error) {
+	note, err := log.Checkpoint(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var cp Checkpoint
 	var id []byte
 	err = errors.New("the log is not in the trusted root")
-	for _, l := range w.root.Logs() {
+	for _, l := range r.Logs() {
 		if l.Generation != 2 {
 			continue
 		}
-		if cp, err = w.root.OpenCheckpoint(l.ID, note); err == nil {
+		if cp, err = r.OpenCheckpoint(l.ID, note); err == nil {
 			id, err = hex.DecodeString(l.ID)
 			break
 		}
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the entry is in the log already: %w", err)
 	}
-	if index >= cp.Size {
-		return nil, errors.New("the entry is not in the newest tree yet; try again")
-	}
-	proofs, err := tessera.NewProofBuilder(ctx, uint64(cp.Size), tiles.ReadTile)
+	tree := tlog.Tree{N: cp.Size}
+	copy(tree.Hash[:], cp.Root)
+	e, err := log.Existing(ctx, index, tree)
 	if err != nil {
 		return nil, err
 	}
-	hashes, err := proofs.InclusionProof(ctx, uint64(index))
+	e.LogID, e.Proof.Checkpoint = id, string(note)
+	return e, nil
+}
+
+// Stamp adds a time stamp to a draft that has none, where the instance has an
+// authority.
+func (c *Client) Stamp(ctx context.Context, d *Draft) error {
+	if len(d.signature()) == 0 {
+		return errors.New("a draft has one signature")
+	}
+	if c.Services.TSA == "" || d.Stamped() {
+		return nil
+	}
+	stamp, err := c.timestamp(ctx, d.signature())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	bundle, err := tessera.GetEntryBundle(ctx, tiles.ReadEntryBundle, uint64(index)/256, uint64(cp.Size))
+	d.stamp(stamp)
+	return nil
+}
+
+// timestamp asks the instance's authority for a time stamp over data.
+func (c *Client) timestamp(ctx context.Context, data []byte) ([]byte, error) {
+	stamp, err := c.at(c.Services.TSA).Stamp(ctx, data)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("time stamp: %s: %w", c.Services.TSA, err)
 	}
-	if uint64(len(bundle.Entries)) <= uint64(index)%256 {
-		return nil, errors.New("the log does not show the entry that it has already")
-	}
-	return &protorekor.TransparencyLogEntry{
-		LogIndex: index, LogId: &protocommon.LogId{KeyId: id},
-		KindVersion: &protorekor.KindVersion{Kind: "hashedrekord", Version: "0.0.2"},
-		InclusionProof: &protorekor.InclusionProof{
-			LogIndex: index, RootHash: cp.Root, TreeSize: cp.Size, Hashes: hashes,
-			Checkpoint: &protorekor.Checkpoint{Envelope: string(note)},
-		},
-		CanonicalizedBody: bundle.Entries[uint64(index)%256],
-	}, nil
+	return stamp, nil
 }
