@@ -183,8 +183,8 @@ const toml = "github.com/pelletier/go-toml/v2"
 
 func TestLayering(t *testing.T) {
 	asking := []string{ // whoever may send requests
-		"", "internal/sigstore", "internal/services", "internal/web", "internal/token", "internal/fetch", "internal/git", "internal/command",
-		"internal/find", "internal/trust", "internal/trust/oci", "internal/oci",
+		"", "internal/sigstore", "internal/services", "internal/web", "internal/token", "internal/fetch", "internal/git",
+		"internal/command", "internal/find", "internal/trust", "internal/trust/oci", "internal/oci",
 	}
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}|{{join .Imports ","}}`, "./...").Output()
 	if err != nil {
