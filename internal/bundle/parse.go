@@ -163,13 +163,12 @@ func (p *parser) text() (string, error) {
 func (p *parser) located(err error) error {
 	at := p.start
 	var syntax *json.SyntaxError
-	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		at = len(p.data)
-		e := asError(err)
-		err = &Error{Path: e.Path, Err: errors.New("the document ends too early")}
-	case errors.As(err, &syntax):
+	unread := errors.As(err, &syntax)
+	if unread {
 		at = p.next()
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || unread && at >= len(p.data) {
+		at, err = len(p.data), &Error{Path: asError(err).Path, Err: errors.New("the document ends too early")}
 	}
 	e := asError(err)
 	before := p.data[:min(at, len(p.data))]
