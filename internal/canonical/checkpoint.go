@@ -4,6 +4,7 @@ package canonical
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"strings"
 	"unicode"
@@ -24,29 +25,46 @@ var errNote = errors.New("not a signed note")
 //
 // Format: https://c2sp.org/signed-note.
 func NoteText(note string) (string, error) {
+	text, _, err := ReadNote(note)
+	return text, err
+}
+
+// Signature is one of a signed note.
+type Signature struct {
+	Name string
+	Hint uint32 // of the key
+	Sig  []byte
+	Line string // of the note, with its end
+}
+
+// ReadNote returns the text of a signed note, as [NoteText] does, and the signatures after it.
+func ReadNote(note string) (text string, signatures []Signature, err error) {
 	if len(note) > maxNote || !utf8.ValidString(note) ||
 		strings.ContainsFunc(note, func(r rune) bool { return r < ' ' && r != '\n' }) {
-		return "", errNote
+		return "", nil, errNote
 	}
 	at := strings.LastIndex(note, "\n\n")
 	if at < 0 {
-		return "", errNote
+		return "", nil, errNote
 	}
-	text, signatures := note[:at+1], note[at+2:]
-	if !strings.HasSuffix(signatures, "\n") || strings.Count(signatures, "\n") > maxSignatures {
-		return "", errNote
+	text, lines := note[:at+1], note[at+2:]
+	n := strings.Count(lines, "\n")
+	if !strings.HasSuffix(lines, "\n") || n > maxSignatures {
+		return "", nil, errNote
 	}
-	for line := range strings.Lines(signatures) {
-		line, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "\u2014 ")
+	signatures = make([]Signature, 0, n)
+	for whole := range strings.Lines(lines) {
+		line, ok := strings.CutPrefix(strings.TrimSuffix(whole, "\n"), "\u2014 ")
 		name, signature, _ := strings.Cut(line, " ")
 		raw, err := ParseBase64(signature)
 		if !ok || name == "" || strings.Contains(name, "+") || strings.ContainsFunc(name, unicode.IsSpace) ||
 			err != nil ||
 			len(raw) < leastHint {
-			return "", errNote
+			return "", nil, errNote
 		}
+		signatures = append(signatures, Signature{name, binary.BigEndian.Uint32(raw), raw[4:], whole})
 	}
-	return text, nil
+	return text, signatures, nil
 }
 
 // Checkpoint is what a checkpoint's signatures cover.
