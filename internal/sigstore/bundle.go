@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package sigstore is the one adapter to sigstore-go: it reads bundles and
-// trusted roots, verifies the first under one of the second, and returns plain
-// values. No other package of repopolicy sees a Sigstore type.
+// Package sigstore reads Sigstore's bundles and trusted roots, verifies the first under one of the
+// second, and returns plain values.
 package sigstore
 
 import (
@@ -13,31 +12,27 @@ import (
 	"strings"
 	"sync"
 
-	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
-	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
-	"github.com/sigstore/sigstore-go/pkg/bundle"
-	"github.com/sigstore/sigstore-go/pkg/tlog"
-	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
-
+	"github.com/repopolicy/repopolicy/internal/bundle"
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/identity"
 	"github.com/repopolicy/repopolicy/internal/keys"
-	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-// Limits of a bundle (SECURITY 5), checked before any signature is.
-const (
-	MaxBundleBytes = 4 << 20
-	maxLogEntries  = 32
-	maxTimestamps  = 32
-	maxCertChain   = 10
-	maxProofHashes = 64
-	maxDERBytes    = 64 << 10 // of a certificate or time stamp
-	// maxValues is how many JSON values a bundle or the body of a log entry has at
-	// most: each becomes some hundred bytes, however few it has in the text.
-	maxValues = 10_000
-)
+// MaxBundleBytes is the largest bundle that is read.
+const MaxBundleBytes = bundle.MaxBytes
+
+const mediaType03 = "application/vnd.dev.sigstore.bundle.v0.3+json"
+
+// bundleVersions are the media types of bundles, each with the minor number of its version.
+var bundleVersions = map[string]int{
+	"application/vnd.dev.sigstore.bundle+json;version=0.1": 1,
+	"application/vnd.dev.sigstore.bundle+json;version=0.2": 2,
+	"application/vnd.dev.sigstore.bundle+json;version=0.3": 3,
+	"application/vnd.dev.sigstore.bundle.v0.1+json":        1,
+	"application/vnd.dev.sigstore.bundle.v0.2+json":        2,
+	mediaType03: 3,
+}
 
 // Error is why a bundle or trusted root is refused.
 type Error struct {
@@ -58,10 +53,10 @@ func refuse(r policy.Reason, format string, args ...any) *Error {
 // Bundle is a Sigstore bundle that was parsed and not verified. All that its
 // methods return are claims. A Bundle may be used by several goroutines.
 type Bundle struct {
-	pb        *protobundle.Bundle
+	form      *bundle.Bundle
+	version   int  // 1 for media type version 0.1
 	unchecked bool // v0.1 with an inclusion proof but no checkpoint to check it against
-	lib       *bundle.Bundle
-	entries   []*tlog.Entry
+	entries   []*logged
 
 	leaf      *x509.Certificate // nil if signed with a bare key
 	signer    policy.Identity
@@ -75,35 +70,25 @@ type Bundle struct {
 
 // ParseBundle reads a bundle in JSON, of media type version 0.1 to 0.3 in the
 // old or the new spelling. The error is an [*Error]: BundleTooLarge,
-// BundleInvalid, CertificateBad or StatementInvalid.
+// BundleInvalid, CertificateBad, StatementInvalid or NeedsNewerVersion.
 //
 // Bundle format: https://github.com/sigstore/protobuf-specs.
 func ParseBundle(data []byte) (*Bundle, error) {
-	if len(data) > MaxBundleBytes {
-		return nil, refuse(policy.BundleTooLarge, "bundle of %d bytes, at most %d are read", len(data), MaxBundleBytes)
+	form, err := bundle.Parse(data)
+	if err != nil {
+		var e *bundle.Error
+		if errors.As(err, &e) && e.TooLarge {
+			return nil, refuse(policy.BundleTooLarge, "bundle: %w", err)
+		}
+		return nil, refuse(policy.BundleInvalid, "not a bundle: %w", err)
 	}
-	if n := strictjson.Size(data); n > maxValues {
-		return nil, refuse(policy.BundleTooLarge, "a bundle of some %d values, at most %d are read", n, maxValues)
-	}
-	pb := &protobundle.Bundle{}
-	if err := protojson.Unmarshal(data, pb); err != nil {
-		return nil, refuse(policy.BundleInvalid, "not a bundle: %s", cleanProto(err))
-	}
-	b := &Bundle{pb: pb, results: map[resultKey]*verification{}}
-	if err := b.caps(); err != nil {
-		return nil, err
-	}
-	if err := b.algorithms(); err != nil {
+	b := &Bundle{form: form, results: map[resultKey]*verification{}}
+	if err := b.whole(); err != nil {
 		return nil, err
 	}
 	b.dropUncheckable()
-	// sigstore-go checks version, key material and log entries against each other.
-	var err error
-	if b.lib, err = bundle.NewBundle(b.pb); err != nil {
-		return nil, refuse(policy.BundleInvalid, "not a valid bundle: %w", err)
-	}
-	if b.entries, err = b.lib.TlogEntries(); err != nil {
-		return nil, refuse(policy.BundleInvalid, "log entry: %w", err)
+	if err := b.readEntries(); err != nil {
+		return nil, err
 	}
 	if err := b.keyMaterial(); err != nil {
 		return nil, err
@@ -114,41 +99,23 @@ func ParseBundle(data []byte) (*Bundle, error) {
 	return b, nil
 }
 
-// cleanProto removes the non-breaking spaces that protobuf puts into errors to
-// keep programs from matching them.
-func cleanProto(err error) string {
-	return strings.ReplaceAll(strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: "), "\n", " ")
-}
-
-func (b *Bundle) caps() error {
-	vm := b.pb.GetVerificationMaterial()
-	if n := len(vm.GetTlogEntries()); n > maxLogEntries {
-		return refuse(policy.BundleTooLarge, "%d log entries, at most %d are read", n, maxLogEntries)
+// whole refuses a bundle of which a part is missing, or that has one that its version does not.
+func (b *Bundle) whole() error {
+	version, ok := bundleVersions[b.form.MediaType]
+	m := b.form.Material
+	switch {
+	case !ok:
+		return refuse(policy.BundleInvalid, "media type %q", clip.Text(b.form.MediaType))
+	case b.form.Envelope == nil && b.form.Message == nil:
+		return refuse(policy.BundleInvalid, "neither an envelope nor a signature")
+	case m == nil || m.Certificate == nil && m.Chain == nil && m.PublicKey == nil:
+		return refuse(policy.BundleInvalid, "neither a certificate nor a key")
+	case version >= 3 && m.Chain != nil:
+		return refuse(policy.BundleInvalid, "a chain of certificates in a bundle of version 0.3, which has one certificate")
 	}
-	if n := len(vm.GetTimestampVerificationData().GetRfc3161Timestamps()); n > maxTimestamps {
-		return refuse(policy.BundleTooLarge, "%d time stamps, at most %d are read", n, maxTimestamps)
-	}
-	if n := len(vm.GetX509CertificateChain().GetCertificates()); n > maxCertChain {
-		return refuse(policy.BundleTooLarge, "%d certificates, at most %d are read", n, maxCertChain)
-	}
-	for _, c := range append(vm.GetX509CertificateChain().GetCertificates(), vm.GetCertificate()) {
-		if n := len(c.GetRawBytes()); n > maxDERBytes {
-			return refuse(policy.BundleTooLarge, "a certificate of %d bytes, at most %d are read", n, maxDERBytes)
-		}
-	}
-	for _, s := range vm.GetTimestampVerificationData().GetRfc3161Timestamps() {
-		if n := len(s.GetSignedTimestamp()); n > maxDERBytes {
-			return refuse(policy.BundleTooLarge, "a time stamp of %d bytes, at most %d are read", n, maxDERBytes)
-		}
-	}
-	for _, e := range vm.GetTlogEntries() {
-		if n := len(e.GetInclusionProof().GetHashes()); n > maxProofHashes {
-			return refuse(policy.BundleTooLarge, "%d hashes in an inclusion proof, at most %d are read", n, maxProofHashes)
-		}
-		if n := strictjson.Size(e.GetCanonicalizedBody()); n > maxValues {
-			return refuse(policy.BundleTooLarge, "the body of a log entry has some %d values, at most %d are read", n, maxValues)
-		}
-		if e.GetIntegratedTime() < 0 {
+	b.version = version
+	for _, e := range m.Entries {
+		if e != nil && e.Time < 0 {
 			return refuse(policy.BundleInvalid, "a log entry with a negative time")
 		}
 	}
@@ -159,35 +126,58 @@ func (b *Bundle) caps() error {
 // v0.1 bundles: nothing signs their root, so they show nothing. What is left
 // rests on the log's promise alone, and only rules with set-only take it.
 func (b *Bundle) dropUncheckable() {
-	if !strings.HasSuffix(b.pb.GetMediaType(), "version=0.1") {
+	if !strings.HasSuffix(b.form.MediaType, "version=0.1") {
 		return
 	}
-	for i, e := range b.pb.GetVerificationMaterial().GetTlogEntries() {
-		if e.GetInclusionProof() == nil || e.GetInclusionProof().GetCheckpoint().GetEnvelope() != "" ||
-			len(e.GetInclusionPromise().GetSignedEntryTimestamp()) == 0 {
-			continue
+	for _, e := range b.form.Material.Entries {
+		if e != nil && e.Proof != nil && e.Proof.Checkpoint == "" && len(e.Promise) > 0 {
+			e.Proof, b.unchecked = nil, true
 		}
-		if !b.unchecked {
-			b.pb = proto.Clone(b.pb).(*protobundle.Bundle)
-			b.unchecked = true
-		}
-		b.pb.VerificationMaterial.TlogEntries[i].InclusionProof = nil
 	}
 }
 
-func (b *Bundle) keyMaterial() error {
-	vc, err := b.lib.VerificationContent()
-	if err != nil {
-		return refuse(policy.CertificateBad, "key material: %w", err)
+// readEntries reads the log entries. Some one of them has a promise in version 0.1, a proof in
+// later ones.
+func (b *Bundle) readEntries() error {
+	shown := false
+	for _, e := range b.form.Material.Entries {
+		read, err := readEntry(e)
+		if err != nil {
+			var e *Error
+			if errors.As(err, &e) && e.Reason != policy.BundleInvalid {
+				return e
+			}
+			return refuse(policy.BundleInvalid, "log entry: %w", err)
+		}
+		b.entries = append(b.entries, read)
+		shown = shown || b.version == 1 && read.promised() || b.version > 1 && read.Proof != nil
 	}
-	if k := vc.PublicKey(); k != nil {
-		b.keyHint = k.Hint()
+	if len(b.entries) > 0 && !shown {
+		return refuse(policy.BundleInvalid, "no log entry with what version 0.%d demands: %s", b.version,
+			map[bool]string{true: "a promise", false: "an inclusion proof"}[b.version == 1])
+	}
+	return nil
+}
+
+func (b *Bundle) keyMaterial() error {
+	m := b.form.Material
+	if m.PublicKey != nil {
+		b.keyHint = m.PublicKey.Hint
 		b.signer = policy.Identity{Kind: policy.KindKey}
 		return nil
 	}
-	b.leaf = vc.Certificate()
-	if b.leaf == nil {
-		return refuse(policy.BundleInvalid, "neither a certificate nor a key")
+	var raw []byte
+	if m.Certificate != nil {
+		raw = m.Certificate.Raw
+	} else if len(m.Chain.Certificates) > 0 {
+		raw = m.Chain.Certificates[0]
+	}
+	if len(raw) == 0 {
+		return refuse(policy.CertificateBad, "no certificate")
+	}
+	var err error
+	if b.leaf, err = x509.ParseCertificate(raw); err != nil {
+		return refuse(policy.CertificateBad, "certificate: %w", err)
 	}
 	if err := keys.Sound(b.leaf.PublicKey); err != nil {
 		var unknown *keys.Unknown
@@ -202,38 +192,37 @@ func (b *Bundle) keyMaterial() error {
 	return nil
 }
 
-// hashNames are the digest algorithms of a message signature.
-var hashNames = map[protocommon.HashAlgorithm]string{
-	protocommon.HashAlgorithm_SHA2_256: "sha256",
-	protocommon.HashAlgorithm_SHA2_384: "sha384",
-	protocommon.HashAlgorithm_SHA2_512: "sha512",
-}
+// messageHashes are the digest algorithms of a message signature.
+var messageHashes = map[string]string{"SHA2_256": "sha256", "SHA2_384": "sha384", "SHA2_512": "sha512"}
 
 func (b *Bundle) content() error {
-	if env := b.pb.GetDsseEnvelope(); env != nil {
-		if n := len(env.GetSignatures()); n != 1 {
+	if env := b.form.Envelope; env != nil {
+		if n := len(env.Signatures); n != 1 {
 			return refuse(policy.BundleInvalid, "an envelope has exactly one signature, not %d", n)
 		}
-		if env.GetPayloadType() != payloadInToto {
-			return refuse(policy.StatementInvalid, "payload type %q is not %q", env.GetPayloadType(), payloadInToto)
+		if env.PayloadType != payloadInToto {
+			return refuse(policy.StatementInvalid, "payload type %q is not %q", env.PayloadType, payloadInToto)
 		}
-		st, err := parseStatement(env.GetPayload())
+		st, err := parseStatement(env.Payload)
 		if err != nil {
 			return refuse(policy.StatementInvalid, "statement: %w", err)
 		}
 		b.statement = st
 		return nil
 	}
-	msg := b.pb.GetMessageSignature()
-	alg, ok := hashNames[msg.GetMessageDigest().GetAlgorithm()]
-	if !ok {
-		return refuse(policy.BundleInvalid, "digest algorithm %s is not supported", msg.GetMessageDigest().GetAlgorithm())
+	msg := b.form.Message
+	if msg.Digest == nil {
+		return refuse(policy.BundleInvalid, "a signature without the digest that it is over")
 	}
-	d := policy.Digest{Alg: alg, Hex: hex.EncodeToString(msg.GetMessageDigest().GetDigest())}
+	alg, ok := messageHashes[msg.Digest.Algorithm]
+	if !ok {
+		return refuse(policy.BundleInvalid, "digest algorithm %s is not supported", clip.Text(msg.Digest.Algorithm))
+	}
+	d := policy.Digest{Alg: alg, Hex: hex.EncodeToString(msg.Digest.Digest)}
 	if len(d.Hex) != digestHexLen[alg] {
 		return refuse(policy.BundleInvalid, "a %s digest of %d bytes", alg, len(d.Hex)/2)
 	}
-	if len(msg.GetSignature()) == 0 {
+	if len(msg.Signature) == 0 {
 		return refuse(policy.BundleInvalid, "an empty signature")
 	}
 	b.message = &d
@@ -252,22 +241,27 @@ func (b *Bundle) Statement() *Statement { return b.statement }
 
 // Payload returns the bytes that an envelope claims to sign, nil for a message
 // signature. They must not be changed.
-func (b *Bundle) Payload() []byte { return b.pb.GetDsseEnvelope().GetPayload() }
+func (b *Bundle) Payload() []byte {
+	if b.form.Envelope == nil {
+		return nil
+	}
+	return b.form.Envelope.Payload
+}
 
 // signature returns the signature, which a time stamp is over.
 func (b *Bundle) signature() []byte {
-	if env := b.pb.GetDsseEnvelope(); env != nil {
-		return env.GetSignatures()[0].GetSig()
+	if env := b.form.Envelope; env != nil {
+		return env.Signatures[0].Sig
 	}
-	return b.pb.GetMessageSignature().GetSignature()
+	return b.form.Message.Signature
 }
 
 // Body returns the canonical body of the first entry in a log, by its hex id; nil
 // if there is none.
 func (b *Bundle) Body(log string) []byte {
-	for _, e := range b.pb.GetVerificationMaterial().GetTlogEntries() {
-		if hex.EncodeToString(e.GetLogId().GetKeyId()) == log {
-			return e.GetCanonicalizedBody()
+	for _, e := range b.entries {
+		if e.log == log {
+			return e.Body
 		}
 	}
 	return nil
@@ -276,9 +270,9 @@ func (b *Bundle) Body(log string) []byte {
 // Checkpoints returns the signed notes under which it proves its log entries. Nothing of them
 // is verified.
 func (b *Bundle) Checkpoints() (notes [][]byte) {
-	for _, e := range b.pb.GetVerificationMaterial().GetTlogEntries() {
-		if note := e.GetInclusionProof().GetCheckpoint().GetEnvelope(); note != "" {
-			notes = append(notes, []byte(note))
+	for _, e := range b.entries {
+		if e.Proof != nil {
+			notes = append(notes, []byte(e.Proof.Checkpoint))
 		}
 	}
 	return notes
@@ -298,4 +292,4 @@ func (b *Bundle) Message() (policy.Digest, bool) {
 func (b *Bundle) Unchecked() bool { return b.unchecked }
 
 // MediaType returns the bundle's media type.
-func (b *Bundle) MediaType() string { return b.pb.GetMediaType() }
+func (b *Bundle) MediaType() string { return b.form.MediaType }

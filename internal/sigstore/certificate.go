@@ -70,9 +70,9 @@ func (r *Root) issued(leaf *x509.Certificate, t time.Time) ([]*x509.Certificate,
 	}
 	err := errors.New("the trusted root has none")
 	for _, ca := range r.cas {
-		var paths [][]*x509.Certificate
-		if paths, err = ca.Verify(leaf, t); err == nil {
-			return paths[0], nil
+		var path []*x509.Certificate
+		if path, err = ca.Verify(leaf, t); err == nil {
+			return path, nil
 		}
 	}
 	return nil, refuse(policy.CertificateChain, "no certificate authority of the trusted root issued it: %w", err)

@@ -3,7 +3,6 @@
 package sigstore
 
 import (
-	"encoding/hex"
 	"slices"
 	"time"
 
@@ -24,13 +23,12 @@ type ClaimedEntry struct {
 // of them for nil.
 func (b *Bundle) Claimed(v *Verified) []ClaimedEntry {
 	var out []ClaimedEntry
-	for _, e := range b.pb.GetVerificationMaterial().GetTlogEntries() {
+	for _, e := range b.entries {
 		c := ClaimedEntry{
-			LogID: hex.EncodeToString(e.GetLogId().GetKeyId()), Index: e.GetLogIndex(),
-			body: spelling.Sum(e.GetCanonicalizedBody()),
+			LogID: e.log, Index: e.Index, body: spelling.Sum(e.Body),
 		}
-		if t := e.GetIntegratedTime(); t > 0 {
-			c.Time = time.Unix(t, 0).UTC()
+		if e.Time > 0 {
+			c.Time = e.at()
 		}
 		same := func(l LogEntry) bool { return l.LogID == c.LogID && l.Body == c.body }
 		if v == nil || !slices.ContainsFunc(v.Entries, same) {

@@ -5,12 +5,9 @@ package sigstore
 import (
 	"bytes"
 	"crypto/x509"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/sigstore/sigstore-go/pkg/root"
 
 	"github.com/repopolicy/repopolicy/internal/clip"
 )
@@ -20,7 +17,7 @@ import (
 // is wrong with it. It is a hint for messages, as nothing is verified.
 func (b *Bundle) Foreign(r *Root) string {
 	for _, e := range b.entries {
-		if r.material.RekorLogs()[hex.EncodeToString([]byte(e.LogKeyID()))] != nil {
+		if r.logs[e.log] != nil {
 			return ""
 		}
 	}
@@ -30,7 +27,7 @@ func (b *Bundle) Foreign(r *Root) string {
 		}
 		return "its log is not in the trusted root " + r.name
 	}
-	if slices.ContainsFunc(r.cas, func(ca root.CertificateAuthority) bool { return named(ca, b.leaf) }) {
+	if slices.ContainsFunc(r.cas, func(a *authority) bool { return a.named(b.leaf) }) {
 		return ""
 	}
 	issuer := b.leaf.Issuer.CommonName
@@ -41,9 +38,8 @@ func (b *Bundle) Foreign(r *Root) string {
 }
 
 // named reports whether a certificate says that it was issued by the authority.
-func named(ca root.CertificateAuthority, leaf *x509.Certificate) bool {
-	a, ok := ca.(*authority)
-	return ok && slices.ContainsFunc(a.issuers, func(i *issuer) bool {
+func (a *authority) named(leaf *x509.Certificate) bool {
+	return slices.ContainsFunc(a.issuers, func(i *issuer) bool {
 		return bytes.Equal(i.cert.RawSubject, leaf.RawIssuer) &&
 			(len(leaf.AuthorityKeyId) == 0 || bytes.Equal(i.cert.SubjectKeyId, leaf.AuthorityKeyId))
 	})

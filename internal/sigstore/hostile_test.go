@@ -287,19 +287,19 @@ func hostile(t testing.TB, inst, stranger *sigstoretest.Instance) []hostileCase 
 		}), reason: policy.StatementInvalid},
 
 		{name: "case-117-ts-after-notafter", req: message(late), reason: policy.TimeInvalid},
-		{name: "case-117-tsa-after-notafter", req: tsaOnly(late), opt: unlogged, reason: policy.CertificateChain},
+		{name: "case-117-tsa-after-notafter", req: tsaOnly(late), opt: unlogged, reason: policy.TimeInvalid},
 		{
 			name:   "case-117-v2-tsa-after-notafter",
 			req:    message(func(r *request) { r.Log, r.TSA, r.TSAAt = sigstoretest.LogV2, true, now.Add(time.Hour) }),
-			reason: policy.CertificateChain,
+			reason: policy.TimeInvalid,
 		},
 		{
 			name: "case-117-tsa-after-although-log-within",
-			req:  message(func(r *request) { r.TSA, r.TSAAt = true, now.Add(time.Hour) }), reason: policy.CertificateChain,
+			req:  message(func(r *request) { r.TSA, r.TSAAt = true, now.Add(time.Hour) }), reason: policy.TimeInvalid,
 			removable: "timestamp",
 		},
 		{name: "case-118-ts-before-notbefore", req: message(early), reason: policy.TimeInvalid},
-		{name: "case-118-tsa-before-notbefore", req: tsaOnly(early), opt: unlogged, reason: policy.CertificateChain},
+		{name: "case-118-tsa-before-notbefore", req: tsaOnly(early), opt: unlogged, reason: policy.TimeInvalid},
 		{
 			name:   "case-118-log-before-although-tsa-within",
 			req:    message(func(r *request) { early(r); r.TSA, r.TSAAt = true, now.Add(2*time.Minute) }),
@@ -529,7 +529,7 @@ func hostile(t testing.TB, inst, stranger *sigstoretest.Instance) []hostileCase 
 		},
 		{
 			name: "ordering: v1 index negative", req: mutated(func(b *bundlep) { proofOf(b).LogIndex = -1 }),
-			reason: policy.LogFields, removable: "proof",
+			reason: policy.BundleInvalid, removable: "proof",
 		},
 		{
 			name: "ordering: v1 promised index", req: mutated(func(b *bundlep) { entry(b).LogIndex++ }),
@@ -634,8 +634,7 @@ func TestWeakKeys(t *testing.T) {
 		{"P-256", ec(elliptic.P256()), "", ""},
 		{"P-384", ec(elliptic.P384()), "", ""},
 		{"P-521", ec(elliptic.P521()), "", ""},
-		// sigstore-go rebuilds a Rekor v2 entry with Ed25519ph, an envelope is signed with Ed25519.
-		{"Ed25519", ed, policy.LogInvalid, ""},
+		{"Ed25519", ed, policy.BundleInvalid, ""}, // no log writes an entry without a hash
 		{"RSA-2048", bits(2048), "", ""},
 		{"case-143-weak-alg-p224", ec(elliptic.P224()), policy.CertificateBad, policy.CertificateBad},
 		{"case-143-weak-alg-rsa1024", bits(1024), policy.CertificateBad, policy.CertificateBad},

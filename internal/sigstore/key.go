@@ -4,34 +4,32 @@ package sigstore
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
+	"math/big"
+	"strconv"
 	"time"
-
-	"github.com/secure-systems-lab/go-securesystemslib/dsse"
-	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
-	"github.com/sigstore/sigstore-go/pkg/bundle"
-	"github.com/sigstore/sigstore-go/pkg/root"
-	"github.com/sigstore/sigstore-go/pkg/tlog"
-	"github.com/sigstore/sigstore-go/pkg/verify"
-	"github.com/sigstore/sigstore/pkg/signature"
 
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/keys"
-	"github.com/repopolicy/repopolicy/policy"
 )
 
-// This file is about signatures of bare keys: each key signs by the one algorithm that
+// This file is about what signs a bundle, and by which algorithms: a bare key by the one that
 // the registry has for it (SPEC 3.6), whatever a bundle or log entry says.
 
 // Key is a public key that may have signed a bundle, with its lifetime.
 type Key struct {
-	id       string
-	alg      keys.Algorithm
-	expiring *root.ExpiringKey
+	id         string
+	der        []byte // SubjectPublicKeyInfo
+	pub        crypto.PublicKey
+	alg        keys.Algorithm
+	start, end time.Time // zero for no bound
 }
 
 // ID returns the hex SHA-256 of the key's DER SubjectPublicKeyInfo.
@@ -44,102 +42,127 @@ func ParseKey(pem []byte, start, end time.Time) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Key{pub.ID, pub.Algorithm, root.NewExpiringKey(verifier{pub}, start, end)}, nil
+	return &Key{pub.ID, pub.DER, pub.Key, pub.Algorithm, start, end}, nil
 }
 
-// verifier is a key as sigstore-go verifies with it.
-type verifier struct{ key *keys.Public }
-
-// PublicKey implements [signature.Verifier].
-func (v verifier) PublicKey(...signature.PublicKeyOption) (crypto.PublicKey, error) {
-	return v.key.Key, nil
+// validAt reports whether the key was valid at a moment.
+func (k *Key) validAt(t time.Time) bool {
+	return (k.start.IsZero() || !t.Before(k.start)) && (k.end.IsZero() || !t.After(k.end))
 }
 
-// VerifySignature implements [signature.Verifier]. Of the options it takes the digest that is
-// given instead of the message, and no hash.
-func (v verifier) VerifySignature(sig, message io.Reader, opts ...signature.VerifyOption) error {
-	raw, err := io.ReadAll(sig)
-	if err != nil {
-		return err
-	}
-	var input []byte
-	for _, o := range opts {
-		o.ApplyDigest(&input)
-	}
-	if input == nil {
-		text, err := io.ReadAll(message)
-		if err != nil {
-			return err
-		}
-		input = v.key.Algorithm.Input(text)
-	}
-	if !v.key.Algorithm.Verify(v.key.Key, input, raw) {
-		return errors.New("no signature by the key and " + v.key.Algorithm.Name)
-	}
-	return nil
+// pae is the pre-authentication encoding of an envelope (DSSE v1.0.2).
+func pae(kind string, payload []byte) []byte {
+	out := make([]byte, 0, len(kind)+len(payload)+64)
+	return append(fmt.Appendf(out, "DSSEv1 %d %s %d ", len(kind), kind, len(payload)), payload...)
 }
+
+// input returns what an algorithm signs of the bundle: a digest, or the envelope as it is.
+func (b *Bundle) input(a keys.Algorithm) []byte {
+	if b.message != nil {
+		return b.form.Message.Digest.Digest
+	}
+	return a.Input(b.pae())
+}
+
+func (b *Bundle) pae() []byte { return pae(b.form.Envelope.PayloadType, b.form.Envelope.Payload) }
 
 // madeBy reports whether the key made the bundle's signature, over the digest or the statement.
 // Whatever else is wrong with a bundle, one that another key signed says nothing about this one.
-func (b *Bundle) madeBy(key *Key, digest policy.Digest) (bool, error) {
-	pub, err := key.expiring.PublicKey()
-	if err != nil {
-		return false, &Error{policy.Internal, err}
-	}
-	var input []byte
-	if env := b.pb.GetDsseEnvelope(); env != nil {
-		input = key.alg.Input(dsse.PAE(env.GetPayloadType(), env.GetPayload()))
-	} else if input, err = hex.DecodeString(digest.Hex); err != nil {
-		return false, &Error{policy.Internal, err}
-	}
-	return key.alg.Verify(pub, input, b.signature()), nil
+func (b *Bundle) madeBy(key *Key) bool {
+	return key.alg.Verify(key.pub, b.input(key.alg), b.signature())
 }
 
-// algorithms refuses a bundle of which a log entry names an algorithm that Sigstore's registry, as
-// it is known here, does not have: a newer program may read it (SPEC 3.6).
-func (b *Bundle) algorithms() error {
-	for _, e := range b.pb.GetVerificationMaterial().GetTlogEntries() {
-		var body struct {
-			Spec struct {
-				HashedRekordV002 struct {
-					Signature struct{ Verifier struct{ KeyDetails any } }
-				}
-			}
-		}
-		if json.Unmarshal(e.GetCanonicalizedBody(), &body) != nil {
-			continue // which is another fault
-		}
-		name, ok := body.Spec.HashedRekordV002.Signature.Verifier.KeyDetails.(string)
-		if _, known := protocommon.PublicKeyDetails_value[name]; ok && name != "" && !known {
-			return refuse(policy.NeedsNewerVersion, "signed by the algorithm %q, which this program does not know",
-				clip.Text(name))
-		}
+// certificateAlgorithms are those by which the key of a Fulcio certificate may have signed: its one
+// of the registry, Ed25519 as it is for an envelope, and SHA-256 with the larger curves, as clients
+// made it until 2025.
+func certificateAlgorithms(pub crypto.PublicKey, envelope bool) []keys.Algorithm {
+	a, err := keys.Of(pub)
+	switch {
+	case err != nil:
+		return nil
+	case a.Key == "Ed25519" && envelope:
+		return []keys.Algorithm{keys.Named("PKIX_ED25519")}
+	case a.Key == "ECDSA P-384" || a.Key == "ECDSA P-521":
+		old := keys.Algorithm{Name: "SHA-256 with " + a.Key, Key: a.Key, Hash: crypto.SHA256}
+		return []keys.Algorithm{a, old}
 	}
-	return nil
+	return []keys.Algorithm{a}
 }
 
-// hashNumbers are the hashes of the registry in a bundle.
-var hashNumbers = map[crypto.Hash]protocommon.HashAlgorithm{
-	crypto.SHA256: protocommon.HashAlgorithm_SHA2_256,
-	crypto.SHA384: protocommon.HashAlgorithm_SHA2_384,
-	crypto.SHA512: protocommon.HashAlgorithm_SHA2_512,
+// madeByLeaf reports whether the key of the bundle's own certificate made its signature.
+func (b *Bundle) madeByLeaf() bool {
+	for _, a := range certificateAlgorithms(b.leaf.PublicKey, b.message == nil) {
+		if a.Verify(b.leaf.PublicKey, b.input(a), b.signature()) {
+			return true
+		}
+	}
+	return false
 }
 
-// shownBy returns what an entry shows of a statement, if that is a digest; nil for the envelope
-// itself. It is an error if Rekor v1 shows signatures by the algorithm in another kind of entry.
-func (b *Bundle) shownBy(alg keys.Algorithm, entry *tlog.Entry) (verify.SignatureContent, error) {
-	env := b.pb.GetDsseEnvelope()
-	if env == nil || entry.IsRekorV2() || alg.RekorV1 != keys.HashedRekord {
-		return nil, nil
+// namesKey reports whether the envelope calls its key as clients do, by the fingerprint of SSH, or
+// not at all.
+func (b *Bundle) namesKey(pub crypto.PublicKey) bool {
+	return b.message != nil || b.form.Envelope.Signatures[0].KeyID == "" ||
+		b.form.Envelope.Signatures[0].KeyID == fingerprint(pub)
+}
+
+// fingerprint returns the SHA-256 of a key in the form of SSH (RFC 4253, section 6.6, RFC 5656,
+// section 3.1, RFC 8709, section 4); "" for keys that have none.
+func fingerprint(pub crypto.PublicKey) string {
+	var out []byte
+	add := func(parts ...[]byte) {
+		for _, p := range parts {
+			out = append(binary.BigEndian.AppendUint32(out, uint32(len(p))), p...)
+		}
 	}
-	var body struct{ Kind string }
-	if err := json.Unmarshal(entry.TransparencyLogEntry().GetCanonicalizedBody(), &body); err != nil {
-		return nil, err
+	positive := func(n *big.Int) []byte { return append(make([]byte, (n.BitLen()+8)/8-(n.BitLen()+7)/8), n.Bytes()...) }
+	switch pub := pub.(type) {
+	case *ecdsa.PublicKey:
+		point, err := pub.Bytes()
+		if err != nil {
+			return ""
+		}
+		curve := "nistp" + strconv.Itoa(pub.Params().BitSize)
+		add([]byte("ecdsa-sha2-"+curve), []byte(curve), point)
+	case *rsa.PublicKey:
+		add([]byte("ssh-rsa"), positive(big.NewInt(int64(pub.E))), positive(pub.N))
+	case ed25519.PublicKey:
+		add([]byte("ssh-ed25519"), pub)
+	default:
+		return ""
 	}
-	if body.Kind != string(alg.RekorV1) {
-		return nil, fmt.Errorf("an entry %s, and Rekor v1 shows a statement by %s as %s", clip.Text(body.Kind),
+	sum := sha256.Sum256(out)
+	return "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:])
+}
+
+// signing returns what a log has to show of the bundle's signature.
+func (b *Bundle) signing(key *Key) *signing {
+	s := &signing{leaf: b.leaf, key: key, signature: b.signature()}
+	if key != nil {
+		s.alg = key.alg
+	} else if a, err := keys.Of(b.leaf.PublicKey); err == nil {
+		s.alg = a
+	}
+	if b.message != nil {
+		s.hash, s.digest = rekordHashes[b.message.Alg], b.form.Message.Digest.Digest
+		return s
+	}
+	sum := sha256.Sum256(b.form.Envelope.Payload)
+	s.payload, s.pae = hex.EncodeToString(sum[:]), b.pae
+	return s
+}
+
+// shownBy returns what an entry has to show of a signature. Rekor v1 shows statements by some
+// algorithms as if they were files; it is an error if it shows one in another kind of entry.
+func (s *signing) shownBy(alg keys.Algorithm, e *logged) (*signing, error) {
+	if s.digest != nil || e.body.generation == 2 || alg.RekorV1 != keys.HashedRekord {
+		return s, nil
+	}
+	if e.body.kind != string(alg.RekorV1) {
+		return nil, fmt.Errorf("an entry %s, and Rekor v1 shows a statement by %s as %s", clip.Text(e.body.kind),
 			alg.Name, alg.RekorV1)
 	}
-	digest := alg.Input(dsse.PAE(env.GetPayloadType(), env.GetPayload()))
-	return bundle.NewMessageSignature(digest, hashNumbers[alg.Hash].String(), b.signature()), nil
+	out := *s
+	out.hash, out.digest = alg.Hash, alg.Input(s.pae())
+	return &out, nil
 }

@@ -4,6 +4,7 @@ package sigstore
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -35,7 +36,8 @@ func TestRegistryAgrees(t *testing.T) {
 			continue
 		}
 		theirs, err := signature.GetAlgorithmDetails(protocommon.PublicKeyDetails(number))
-		if err != nil || theirs.GetHashType() != a.Hash || hashNumbers[a.Hash] != theirs.GetProtoHashType() {
+		if err != nil || theirs.GetHashType() != a.Hash ||
+			cmp.Or(messageHashNames[a.Hash], "HASH_ALGORITHM_UNSPECIFIED") != theirs.GetProtoHashType().String() {
 			t.Errorf("%s: %v, %v", a.Name, theirs.GetHashType(), err)
 		}
 	}
@@ -246,7 +248,7 @@ func TestShownOtherwise(t *testing.T) {
 	for name, change := range map[string]func(){
 		"the entry of another statement": func() { one.entries = other.entries },
 		"the signature of another": func() {
-			one.pb.GetDsseEnvelope().Signatures[0].Sig = other.pb.GetDsseEnvelope().Signatures[0].Sig
+			one.form.Envelope.Signatures[0].Sig = other.form.Envelope.Signatures[0].Sig
 		},
 	} {
 		one = sign(statementOf(goodSubject))

@@ -4,26 +4,18 @@ package sigstore
 
 import (
 	"cmp"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"slices"
-	"strconv"
 	"time"
-	"unicode/utf8"
 
-	"github.com/sigstore/sigstore-go/pkg/root"
-	"github.com/sigstore/sigstore-go/pkg/tlog"
-	"github.com/sigstore/sigstore-go/pkg/verify"
 	"github.com/transparency-dev/merkle/rfc6962"
-	"google.golang.org/protobuf/encoding/protojson"
 
-	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
-
+	"github.com/repopolicy/repopolicy/internal/bundle"
 	"github.com/repopolicy/repopolicy/internal/canonical"
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/identity"
@@ -44,14 +36,12 @@ type Log struct {
 // generation than it is orders nothing.
 func (r *Root) Logs() []Log {
 	var out []Log
-	for id, l := range r.material.RekorLogs() {
+	for id, l := range r.logs {
 		g := 2
-		if der, err := x509.MarshalPKIXPublicKey(l.PublicKey); err == nil && spelling.Sum(der) == id {
+		if l.ownID {
 			g = 1
 		}
-		out = append(out, Log{
-			policy.Log{ID: id, Generation: g, Start: l.ValidityPeriodStart, End: l.ValidityPeriodEnd}, l.BaseURL,
-		})
+		out = append(out, Log{policy.Log{ID: id, Generation: g, Start: l.start, End: l.end}, l.url})
 	}
 	slices.SortFunc(out, func(a, b Log) int {
 		return cmp.Or(cmp.Compare(a.Generation, b.Generation), a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID))
@@ -91,14 +81,8 @@ func (r *Root) certified(cert *x509.Certificate, at time.Time) error {
 	if refused != nil {
 		return refused
 	}
-	if logs := r.material.CTLogs(); len(logs) > 0 {
-		if err := checkSCT(cert, path[1], logs); err != nil {
-			return &Error{policy.SCTInvalid, err}
-		}
-		leaf := *cert // the library writes into the certificate that it is given
-		if err := verify.VerifySignedCertificateTimestamp([][]*x509.Certificate{
-			append([]*x509.Certificate{&leaf}, path[1:]...),
-		}, 1, r.material); err != nil {
+	if len(r.ct) > 0 {
+		if err := checkSCT(cert, path[1], r.ct); err != nil {
 			return &Error{policy.SCTInvalid, err}
 		}
 	}
@@ -109,7 +93,7 @@ func (r *Root) certified(cert *x509.Certificate, at time.Time) error {
 type EntryV1 struct {
 	Signer   policy.Identity // that the certificate claims
 	LeafHash string          // hex
-	entry    *tlog.Entry
+	entry    *logged
 	leaf     Leaf
 	cert     *x509.Certificate
 }
@@ -139,35 +123,22 @@ func ParseEntryV1(data []byte) (*EntryV1, error) {
 		return out, &Error{policy.LogInvalid, err}
 	}
 	out.LeafHash = LeafHash(e.Body)
-	body, der, err := parseBodyV1(e.Body)
+	body, err := parseBodyV1(e.Body)
 	if err != nil {
 		return out, err
 	}
-	cert, signer, err := claimed(der)
+	cert, signer, err := claimed(body.verifier)
 	if err != nil {
 		return out, err
 	}
-	out.Signer = signer
-	raw, err := json.Marshal(map[string]any{
-		"logIndex": strconv.FormatInt(int64(e.LogIndex), 10), "logId": map[string]any{"keyId": id},
-		"kindVersion":       map[string]any{"kind": body.Kind, "version": body.APIVersion},
-		"integratedTime":    strconv.FormatInt(int64(e.IntegratedTime), 10),
-		"inclusionPromise":  map[string]any{"signedEntryTimestamp": []byte(e.Verification.Promise)},
-		"canonicalizedBody": []byte(e.Body),
-	})
-	if err != nil {
-		return out, &Error{policy.Internal, err}
+	out.Signer, out.cert = signer, cert
+	entry := &bundle.Entry{
+		Index: int64(e.LogIndex), LogID: id, Kind: body.kind, Version: body.version, Time: int64(e.IntegratedTime),
+		Promise: e.Verification.Promise, Body: e.Body,
 	}
-	pb := &protorekor.TransparencyLogEntry{}
-	if err := protojson.Unmarshal(raw, pb); err != nil {
-		return out, refuse(policy.LogInvalid, "%s", cleanProto(err))
-	}
-	if out.entry, err = tlog.NewTlogEntry(pb); err != nil {
-		return out, &Error{policy.LogInvalid, err}
-	}
-	out.cert = cert
+	out.entry = &logged{Entry: entry, log: hex.EncodeToString(id), body: body}
 	out.leaf = Leaf{
-		Signer: out.Signer, Payload: body.Spec.PayloadHash.Value, Body: spelling.Sum(e.Body), LeafHash: out.LeafHash,
+		Signer: out.Signer, Payload: body.payload, Body: spelling.Sum(e.Body), LeafHash: out.LeafHash,
 		Place: policy.Entry{
 			Log: e.LogID, Index: int64(e.LogIndex), Time: time.Unix(int64(e.IntegratedTime), 0).UTC(),
 			NotBefore: cert.NotBefore.UTC(), NotAfter: cert.NotAfter.UTC(),
@@ -176,29 +147,19 @@ func ParseEntryV1(data []byte) (*EntryV1, error) {
 	return out, nil
 }
 
-// bodyV1 is what an entry of kind dsse shows.
-type bodyV1 struct {
-	APIVersion, Kind string
-	Spec             struct {
-		PayloadHash struct{ Algorithm, Value string }
-		Signatures  []struct{ Verifier canonical.Bytes }
+// parseBodyV1 reads the body of an entry of kind dsse that a certificate signed.
+func parseBodyV1(data []byte) (*entryBody, error) {
+	body, err := readBody(data)
+	if err != nil {
+		return nil, refuse(policy.LogInvalid, "%w", err)
 	}
-}
-
-// parseBodyV1 reads the body of an entry, and the certificate in it.
-func parseBodyV1(data []byte) (body bodyV1, der []byte, err error) {
-	if err := json.Unmarshal(data, &body); err != nil {
-		return body, nil, &Error{policy.LogInvalid, err}
+	if body.kind != "dsse" {
+		return nil, refuse(policy.LogInvalid, "an entry of kind %q", clip.Text(body.kind))
 	}
-	if body.Kind != "dsse" || body.APIVersion != "0.0.1" || body.Spec.PayloadHash.Algorithm != "sha256" ||
-		len(body.Spec.Signatures) != 1 {
-		return body, nil, refuse(policy.LogInvalid, "an entry of kind %q", clip.Text(body.Kind))
+	if !body.certificate {
+		return nil, refuse(policy.CertificateBad, "signed with a bare key")
 	}
-	block, _ := pem.Decode(body.Spec.Signatures[0].Verifier)
-	if block == nil || block.Type != "CERTIFICATE" {
-		return body, nil, refuse(policy.CertificateBad, "signed with a bare key")
-	}
-	return body, block.Bytes, nil
+	return body, nil
 }
 
 // Index returns the place that the service claims for the entry.
@@ -225,14 +186,12 @@ func (r *Root) VerifyV1(e *EntryV1) (*Leaf, error) {
 		return nil, refuse(policy.Internal, "no entry")
 	}
 	at := e.leaf.Place
-	log := r.material.RekorLogs()[at.Log]
+	log := r.logs[at.Log]
 	if log == nil {
 		return nil, refuse(policy.LogInvalid, "the log %s is not in the trusted root", clip.Text(at.Log))
 	}
 	// Whether the log says so comes first: of a time that it does not vouch for nothing follows.
-	always := *log
-	always.ValidityPeriodStart, always.ValidityPeriodEnd = time.Unix(0, 0), time.Time{}
-	if err := tlog.VerifySET(e.entry, map[string]*root.TransparencyLog{at.Log: &always}); err != nil {
+	if err := log.checkPromise(e.entry); err != nil {
 		return nil, &Error{policy.LogInvalid, err}
 	}
 	if !within(at.Time, log) {
@@ -258,43 +217,20 @@ type EntryV2 struct {
 // 0.0.2, and by other signers than a certificate, are errors: they bind nothing.
 //
 // Format: https://github.com/sigstore/rekor-tiles/blob/main/CLIENTS.md.
-func ParseEntryV2(body []byte) (*EntryV2, error) {
-	var e struct {
-		APIVersion, Kind string
-		Spec             struct {
-			HashedRekordV002 struct {
-				Data struct {
-					Algorithm string
-					Digest    canonical.Bytes
-				}
-				Signature struct {
-					Content  canonical.Bytes
-					Verifier struct {
-						X509Certificate struct{ RawBytes canonical.Bytes }
-					}
-				}
-			}
-		}
+func ParseEntryV2(data []byte) (*EntryV2, error) {
+	body, err := readBody(data)
+	if err != nil {
+		return nil, refuse(policy.LogInvalid, "%w", err)
 	}
-	if !utf8.Valid(body) { // it could not be quoted
-		return nil, refuse(policy.LogInvalid, "not UTF-8")
+	if body.generation != 2 || !body.certificate || body.hash != crypto.SHA256 {
+		return nil, refuse(policy.LogInvalid, "an entry of kind %q that no certificate signed over a SHA-256",
+			clip.Text(body.kind))
 	}
-	if err := json.Unmarshal(body, &e); err != nil {
-		return nil, &Error{policy.LogInvalid, err}
-	}
-	h := e.Spec.HashedRekordV002
-	if e.Kind != "hashedrekord" || e.APIVersion != "0.0.2" || h.Data.Algorithm != "SHA2_256" ||
-		len(h.Signature.Verifier.X509Certificate.RawBytes) == 0 {
-		return nil, refuse(policy.LogInvalid, "an entry of kind %q that no certificate signed", clip.Text(e.Kind))
-	}
-	if len(h.Data.Digest) != sha256.Size {
-		return nil, refuse(policy.LogInvalid, "not a SHA-256 digest")
-	}
-	cert, signer, err := claimed(h.Signature.Verifier.X509Certificate.RawBytes)
+	cert, signer, err := claimed(body.verifier)
 	if err != nil {
 		return nil, err
 	}
-	return &EntryV2{signer, cert, body, h.Data.Digest, h.Signature.Content}, nil
+	return &EntryV2{signer, cert, data, body.digest, body.signature}, nil
 }
 
 // NotBefore returns when the certificate begins that the entry claims.
@@ -336,13 +272,12 @@ func p256(cert *x509.Certificate) *ecdsa.PublicKey {
 
 // readable reports whether those who have only the log's body read the entry as
 // [ParseEntryV1] and [Root.VerifyV2] do.
-func readable(generation int, body []byte) bool {
-	if generation == 2 {
-		e, err := ParseEntryV2(body)
-		return err == nil && p256(e.cert) != nil
+func readable(body *entryBody) bool {
+	if body.generation == 2 {
+		cert, _, err := claimed(body.verifier)
+		return body.certificate && body.hash == crypto.SHA256 && err == nil && p256(cert) != nil
 	}
-	_, _, err := parseBodyV1(body)
-	return err == nil
+	return body.kind == "dsse" && body.certificate
 }
 
 // LeafHash returns the hex hash of a leaf with that body (RFC 6962, section 2.1).

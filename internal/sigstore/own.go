@@ -9,12 +9,6 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/json"
-	"encoding/pem"
-	"time"
-
-	"github.com/sigstore/sigstore-go/pkg/bundle"
-	"github.com/sigstore/sigstore-go/pkg/verify"
 
 	"github.com/repopolicy/repopolicy/internal/keys"
 )
@@ -36,19 +30,14 @@ const (
 // message signature is checked over the digest that the bundle itself names.
 func (b *Bundle) Signed(keys []*Key) Signed {
 	if b.leaf != nil {
-		leaf := *b.leaf // the library writes into the certificate that it is given
-		if b.signedBy(&trusted{}, bundle.NewCertificate(&leaf)) {
+		if b.madeByLeaf() {
 			return SignedRight
 		}
 		return SignedWrong
 	}
-	content, err := b.lib.VerificationContent()
-	if err != nil {
-		return SignedWrong
-	}
 	own := b.loggedKeys()
 	for _, k := range append(own, keys...) {
-		if b.signedBy(&trusted{key: k}, content) {
+		if b.madeBy(k) {
 			return SignedRight
 		}
 	}
@@ -58,63 +47,12 @@ func (b *Bundle) Signed(keys []*Key) Signed {
 	return SignedUnknown
 }
 
-func (b *Bundle) signedBy(tm *trusted, vc verify.VerificationContent) bool {
-	sig, err := b.lib.SignatureContent()
-	if err != nil {
-		return false
-	}
-	if b.message == nil {
-		return verify.VerifySignature(sig, vc, tm) == nil
-	}
-	raw, err := hex.DecodeString(b.message.Hex)
-	if err != nil {
-		return false
-	}
-	return verify.VerifySignatureWithArtifactDigests(sig, vc, tm, []verify.ArtifactDigest{
-		{Algorithm: b.message.Alg, Digest: raw},
-	}) == nil
-}
-
 // loggedKeys returns the public keys in the bodies of the log entries.
 func (b *Bundle) loggedKeys() []*Key {
 	var out []*Key
-	add := func(text []byte) {
-		if k, err := ParseKey(text, time.Time{}, time.Time{}); err == nil {
+	for _, e := range b.entries {
+		if k := e.body.key(); k != nil {
 			out = append(out, k)
-		}
-	}
-	type verifier struct{ PublicKey struct{ RawBytes []byte } }
-	for _, e := range b.pb.GetVerificationMaterial().GetTlogEntries() {
-		var body struct {
-			Spec struct {
-				Signature  struct{ PublicKey struct{ Content []byte } } // hashedrekord 0.0.1
-				Signatures []struct{ Verifier []byte }                  // dsse 0.0.1
-				Content    struct {                                     // intoto 0.0.2
-					Envelope struct{ Signatures []struct{ PublicKey []byte } }
-				}
-				// Rekor v2:
-				HashedRekordV002 struct{ Signature struct{ Verifier verifier } }
-				DSSEV002         struct{ Signatures []struct{ Verifier verifier } }
-			}
-		}
-		if json.Unmarshal(e.GetCanonicalizedBody(), &body) != nil {
-			continue
-		}
-		add(body.Spec.Signature.PublicKey.Content)
-		for _, s := range body.Spec.Signatures {
-			add(s.Verifier)
-		}
-		for _, s := range body.Spec.Content.Envelope.Signatures {
-			add(s.PublicKey)
-		}
-		ders := [][]byte{body.Spec.HashedRekordV002.Signature.Verifier.PublicKey.RawBytes}
-		for _, s := range body.Spec.DSSEV002.Signatures {
-			ders = append(ders, s.Verifier.PublicKey.RawBytes)
-		}
-		for _, der := range ders {
-			if len(der) > 0 {
-				add(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
-			}
 		}
 	}
 	return out
@@ -136,7 +74,7 @@ func BareSigned(certificate, signature []byte, sha256 string, keys []*Key) bool 
 		return signedDigest(cert.PublicKey, digest, signature)
 	}
 	for _, k := range keys {
-		if pub, err := k.expiring.PublicKey(); err == nil && signedDigest(pub, digest, signature) {
+		if signedDigest(k.pub, digest, signature) {
 			return true
 		}
 	}

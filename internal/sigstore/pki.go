@@ -11,9 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/secure-systems-lab/go-securesystemslib/dsse"
-	"github.com/sigstore/sigstore-go/pkg/root"
-
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/internal/pki"
@@ -35,11 +32,7 @@ type private struct {
 // WithPKI returns the root with certificate authorities beside Fulcio's. The error is an
 // [*Error] with reason TrustRootInvalid: the two have a key in common.
 func (r *Root) WithPKI(l *pki.Authorities) (*Root, error) {
-	for _, ca := range r.cas {
-		a, ok := ca.(*authority)
-		if !ok {
-			continue
-		}
+	for _, a := range r.cas {
 		for _, i := range a.issuers {
 			for _, p := range l.All() {
 				if slices.ContainsFunc(p.Certificates(), func(c *x509.Certificate) bool {
@@ -122,16 +115,6 @@ func (b *Bundle) SignerUnder(r *Root) policy.Identity {
 // key, and a certificate without an issuer, of which only a root knows.
 func (b *Bundle) NamesIssuer() bool { return b.signer.Issuer != "" }
 
-// privateCA is an authority beside Fulcio as sigstore-go sees it.
-type privateCA struct{ *pki.Authority }
-
-// Verify implements [root.CertificateAuthority].
-func (p privateCA) Verify(leaf *x509.Certificate, t time.Time) ([][]*x509.Certificate, error) {
-	return p.Paths(leaf, []time.Time{t})
-}
-
-var _ root.CertificateAuthority = privateCA{}
-
 // ofPKI returns an error of package pki as one of ours.
 func ofPKI(err error) *Error {
 	var e *pki.Error
@@ -141,19 +124,13 @@ func ofPKI(err error) *Error {
 	return &Error{policy.Internal, err}
 }
 
-// exactly verifies the signature once more, by the one algorithm of the certificate's key
-// (SPEC 3.6): the library takes further ones.
-func (b *Bundle) exactly(alg keys.Algorithm, digest policy.Digest) *Error {
-	var input []byte
-	if env := b.pb.GetDsseEnvelope(); env != nil {
-		input = alg.Input(dsse.PAE(env.GetPayloadType(), env.GetPayload()))
-	} else {
-		if digest.Alg != alg.HashName() {
-			return refuse(policy.SignatureInvalid, "signed over a %s, and %s signs a %s", digest.Alg, alg.Name, alg.HashName())
-		}
-		input = b.pb.GetMessageSignature().GetMessageDigest().GetDigest()
+// exactly verifies the signature by the one algorithm of the certificate's key (SPEC 3.6).
+func (b *Bundle) exactly(alg keys.Algorithm) *Error {
+	if b.message != nil && b.message.Alg != alg.HashName() {
+		return refuse(policy.SignatureInvalid, "signed over a %s, and %s signs a %s", b.message.Alg, alg.Name,
+			alg.HashName())
 	}
-	if !alg.Verify(b.leaf.PublicKey, input, b.signature()) {
+	if !alg.Verify(b.leaf.PublicKey, b.input(alg), b.signature()) {
 		return &Error{policy.SignatureInvalid, fmt.Errorf("not a signature by %s", alg.Name)}
 	}
 	return nil

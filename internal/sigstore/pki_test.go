@@ -272,7 +272,7 @@ func TestFulcioIsNoPKI(t *testing.T) {
 		t.Errorf("Fulcio's word for pki:acme is read: %+v", b.Signer())
 	}
 	for _, ca := range c.plain.cas {
-		for _, i := range ca.(*authority).issuers {
+		for _, i := range ca.issuers {
 			if len(i.cert.RawIssuer) == 0 || string(i.cert.RawIssuer) != string(i.cert.RawSubject) {
 				continue
 			}

@@ -6,18 +6,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
-	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
-	"github.com/sigstore/sigstore-go/pkg/root"
-	"google.golang.org/protobuf/encoding/protojson"
-
+	"github.com/repopolicy/repopolicy/internal/bundle"
 	"github.com/repopolicy/repopolicy/internal/clip"
-	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -60,41 +54,13 @@ func (r *Root) OpenPlace(log string, checkpoint, stamp []byte) (Place, error) {
 	}
 	at, authority, err := r.stampOver(stamp, checkpoint)
 	if err != nil {
-		return Place{}, err
+		return Place{}, &Error{policy.TimeInvalid, fmt.Errorf("time stamp: %w", err)}
 	}
 	if at.Before(l.Start) || !l.End.IsZero() && at.After(l.End) {
 		return Place{}, refuse(policy.LogInvalid, "stamped %s, when the trusted root did not trust this log's key",
 			at.Format(time.RFC3339))
 	}
-	return Place{cp, log, at, authority}, nil
-}
-
-// stampOver returns the time that a stamp proves, and which authority of the root says so.
-func (r *Root) stampOver(stamp, data []byte) (time.Time, string, error) {
-	err := errors.New("the trusted root names no time stamp authority")
-	for _, a := range r.stampers {
-		t, refused := a.Verify(stamp, data)
-		if refused == nil {
-			return t.Time.UTC(), nameOf(a, t.URI), nil
-		}
-		cause, _, _ := strings.Cut(refused.Error(), " {") // parameters of a parser
-		err = errors.New(cause)
-	}
-	return time.Time{}, "", &Error{policy.TimeInvalid, fmt.Errorf("time stamp: %w", err)}
-}
-
-// nameOf tells the authorities of a root apart, which may be two by one address: one that
-// lies says nothing about another.
-func nameOf(a root.TimestampingAuthority, uri string) string {
-	s, ok := a.(*stamper)
-	if !ok || s.lib.Root == nil {
-		return "time stamp authority " + uri
-	}
-	cert := s.lib.Leaf
-	if cert == nil {
-		cert = s.lib.Root
-	}
-	return strings.TrimSpace(uri + " (certificate " + spelling.Sum(cert.Raw)[:12] + ")")
+	return Place{cp, log, at, authority.name()}, nil
 }
 
 // StampCheckpoint asks the instance's authority for a time stamp over a checkpoint of one
@@ -117,15 +83,15 @@ func (c *Client) StampCheckpoint(
 
 // CheckpointOf returns the checkpoint under which a bundle proves its one log entry, and
 // the id of the log. Nothing of it is verified.
-func CheckpointOf(bundle []byte) (log string, note []byte, err error) {
-	pb := &protobundle.Bundle{}
-	if err := protojson.Unmarshal(bundle, pb); err != nil {
-		return "", nil, refuse(policy.BundleInvalid, "%s", cleanProto(err))
+func CheckpointOf(data []byte) (log string, note []byte, err error) {
+	b, err := bundle.Parse(data)
+	if err != nil {
+		return "", nil, refuse(policy.BundleInvalid, "%w", err)
 	}
-	entries := pb.GetVerificationMaterial().GetTlogEntries()
-	if len(entries) != 1 || entries[0].GetInclusionProof().GetCheckpoint().GetEnvelope() == "" {
+	if b.Material == nil || len(b.Material.Entries) != 1 || b.Material.Entries[0].Proof == nil ||
+		b.Material.Entries[0].Proof.Checkpoint == "" {
 		return "", nil, refuse(policy.BundleInvalid, "not a bundle with one log entry and its checkpoint")
 	}
-	return hex.EncodeToString(entries[0].GetLogId().GetKeyId()),
-		[]byte(entries[0].GetInclusionProof().GetCheckpoint().GetEnvelope()), nil
+	e := b.Material.Entries[0]
+	return hex.EncodeToString(e.LogID), []byte(e.Proof.Checkpoint), nil
 }

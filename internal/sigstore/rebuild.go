@@ -5,7 +5,6 @@ package sigstore
 import (
 	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 
 	"github.com/repopolicy/repopolicy/internal/bundle"
 	"github.com/repopolicy/repopolicy/internal/canonical"
@@ -39,32 +38,23 @@ func (r *Root) Rebuild(entry, payload []byte) ([]byte, error) {
 	if err := json.Unmarshal(entry, &e); err != nil {
 		return nil, &Error{policy.LogInvalid, err}
 	}
-	var body struct {
-		APIVersion, Kind string
-		Spec             struct {
-			Signatures []struct {
-				Signature canonical.Bytes
-				Verifier  canonical.Bytes
-			}
-		}
+	body, err := readBody(e.Body)
+	if err != nil {
+		return nil, refuse(policy.LogInvalid, "%w", err)
 	}
-	if err := json.Unmarshal(e.Body, &body); err != nil {
-		return nil, &Error{policy.LogInvalid, err}
+	if body.kind != "dsse" {
+		return nil, refuse(policy.LogInvalid, "an entry of kind %q", clip.Text(body.kind))
 	}
-	if body.Kind != "dsse" || len(body.Spec.Signatures) != 1 {
-		return nil, refuse(policy.LogInvalid, "an entry of kind %q", clip.Text(body.Kind))
-	}
-	block, _ := pem.Decode(body.Spec.Signatures[0].Verifier)
-	if block == nil || block.Type != "CERTIFICATE" {
+	if !body.certificate {
 		return nil, refuse(policy.CertificateBad, "signed with a bare key")
 	}
 	p := e.Verification.Proof
 	if len(e.Verification.Promise) == 0 || p.Checkpoint == "" {
 		return nil, refuse(policy.LogInvalid, "an entry without a signed entry timestamp or inclusion proof")
 	}
-	if len(p.Hashes) > maxProofHashes {
+	if len(p.Hashes) > bundle.MaxProofHashes {
 		return nil, refuse(policy.LogInvalid, "%d hashes in an inclusion proof, at most %d are read", len(p.Hashes),
-			maxProofHashes)
+			bundle.MaxProofHashes)
 	}
 	var decoded [][]byte
 	for _, h := range append([]string{e.LogID, p.RootHash}, p.Hashes...) {
@@ -76,14 +66,13 @@ func (r *Root) Rebuild(entry, payload []byte) ([]byte, error) {
 	}
 	d := &Draft{&bundle.Bundle{
 		MediaType: mediaType03,
-		Material:  &bundle.Material{Certificate: &bundle.Certificate{Raw: block.Bytes}},
+		Material:  &bundle.Material{Certificate: &bundle.Certificate{Raw: body.verifier}},
 		Envelope: &bundle.Envelope{
-			Payload: payload, PayloadType: payloadInToto,
-			Signatures: []bundle.Signature{{Sig: body.Spec.Signatures[0].Signature}},
+			Payload: payload, PayloadType: payloadInToto, Signatures: []bundle.Signature{{Sig: body.signature}},
 		},
 	}}
 	return d.logged(r, &bundle.Entry{
-		Index: int64(e.LogIndex), LogID: decoded[0], Kind: body.Kind, Version: body.APIVersion,
+		Index: int64(e.LogIndex), LogID: decoded[0], Kind: body.kind, Version: body.version,
 		Time: int64(e.IntegratedTime), Promise: e.Verification.Promise, Body: e.Body,
 		Proof: &bundle.Proof{
 			Index: int64(p.LogIndex), Root: decoded[1], Size: int64(p.TreeSize), Hashes: decoded[2:],

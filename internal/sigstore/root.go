@@ -8,22 +8,17 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
-	"github.com/sigstore/sigstore-go/pkg/root"
-
-	"github.com/repopolicy/repopolicy/internal/keys"
+	"github.com/repopolicy/repopolicy/internal/bundle"
 	"github.com/repopolicy/repopolicy/internal/pki"
-	"github.com/repopolicy/repopolicy/internal/strictjson"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
 // MaxRootBytes is the largest trusted root that is read.
-const MaxRootBytes = 4 << 20
-
-// maxRootValues is how many JSON values it has at most; see maxValues.
-const maxRootValues = 50_000
+const MaxRootBytes = bundle.MaxRootBytes
 
 // Root is one Sigstore trusted root: certificate authorities, CT logs,
 // transparency logs and time stamp authorities that belong together. Bundles
@@ -32,48 +27,83 @@ const maxRootValues = 50_000
 type Root struct {
 	name     string
 	digest   policy.Digest
-	data     []byte // its file
-	material *root.TrustedRoot
-	cas      []root.CertificateAuthority
-	stampers []root.TimestampingAuthority
+	data     []byte             // its file
+	logs, ct map[string]*logKey // by hex id
+	cas      []*authority
+	stampers []*stamper
 	private  *private // certificate authorities that are no Fulcio; nil without any
 }
 
+const mediaTypeRoot = "application/vnd.dev.sigstore.trustedroot+json;version=0.1"
+
 // ParseRoot reads a trusted_root.json. Name is how the root is called in
 // messages. The error is an [*Error] with reason TrustRootInvalid.
+//
+// Format: https://github.com/sigstore/protobuf-specs, TrustedRoot v0.1.
 func ParseRoot(name string, data []byte) (*Root, error) {
-	if len(data) > MaxRootBytes {
-		return nil, refuse(policy.TrustRootInvalid, "trusted root of %d bytes, at most %d are read", len(data), MaxRootBytes)
-	}
-	if n := strictjson.Size(data); n > maxRootValues {
-		return nil, refuse(policy.TrustRootInvalid, "a trusted root of some %d values, at most %d are read", n, maxRootValues)
-	}
-	tr, err := root.NewTrustedRootFromJSON(data)
+	r, err := readRoot(data)
 	if err != nil {
-		return nil, &Error{policy.TrustRootInvalid, errors.New(cleanProto(err))}
+		return nil, &Error{policy.TrustRootInvalid, err}
 	}
 	sum := sha256.Sum256(data)
-	r := &Root{
-		name: name, digest: policy.Digest{Alg: "sha256", Hex: hex.EncodeToString(sum[:])}, data: bytes.Clone(data),
-		material: tr,
+	r.name, r.data = name, bytes.Clone(data)
+	r.digest = policy.Digest{Alg: "sha256", Hex: hex.EncodeToString(sum[:])}
+	return r, nil
+}
+
+func readRoot(data []byte) (*Root, error) {
+	form, err := bundle.ParseTrustedRoot(data)
+	if err != nil {
+		return nil, err
 	}
-	for _, ca := range tr.FulcioCertificateAuthorities() {
-		f, ok := ca.(*root.FulcioCertificateAuthority)
-		if !ok {
-			return nil, refuse(policy.TrustRootInvalid, "unknown kind of certificate authority %T", ca)
-		}
-		if f.Root == nil {
-			return nil, refuse(policy.TrustRootInvalid, "a certificate authority without certificates")
-		}
-		r.cas = append(r.cas, newAuthority(f))
+	if form.MediaType != mediaTypeRoot {
+		return nil, fmt.Errorf("trusted root of the media type %q", form.MediaType)
 	}
-	for _, a := range tr.TimestampingAuthorities() {
-		if s, ok := a.(*root.SigstoreTimestampingAuthority); ok {
-			a = &stamper{lib: s}
+	r := &Root{}
+	if r.logs, err = readLogs(form.Logs); err != nil {
+		return nil, err
+	}
+	if r.ct, err = readLogs(form.CTLogs); err != nil {
+		return nil, err
+	}
+	for _, a := range form.Fulcio {
+		ca, err := newAuthority(a)
+		if err != nil {
+			return nil, fmt.Errorf("certificate authority %s: %w", a.URI, err)
 		}
-		r.stampers = append(r.stampers, a)
+		r.cas = append(r.cas, ca)
+	}
+	for _, a := range form.Stampers {
+		s, err := newStamper(a)
+		if err != nil {
+			return nil, fmt.Errorf("time stamp authority %s: %w", a.URI, err)
+		}
+		r.stampers = append(r.stampers, s)
 	}
 	return r, nil
+}
+
+// authorityChain reads the certificates of an authority.
+func authorityChain(a *bundle.Authority) (out []*x509.Certificate, err error) {
+	if len(a.Chain) == 0 {
+		return nil, errors.New("no certificates")
+	}
+	for _, raw := range a.Chain {
+		c, err := x509.ParseCertificate(raw)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+// window returns the bounds of a window, zero for none.
+func window(w *bundle.Window) (start, end time.Time) {
+	if w == nil {
+		return start, end
+	}
+	return w.Start, w.End
 }
 
 // Name returns how the root is called.
@@ -95,11 +125,9 @@ func (r *Root) Shares(other *Root) bool {
 				out[string(c.RawSubjectPublicKeyInfo)] = true
 			}
 		}
-		for _, ca := range r.cas {
-			if a, ok := ca.(*authority); ok {
-				for _, i := range a.issuers {
-					out[string(i.cert.RawSubjectPublicKeyInfo)] = true
-				}
+		for _, a := range r.cas {
+			for _, i := range a.issuers {
+				out[string(i.cert.RawSubjectPublicKeyInfo)] = true
 			}
 		}
 		return out
@@ -113,35 +141,15 @@ func (r *Root) Shares(other *Root) bool {
 	return false
 }
 
-// trusted is the root as sigstore-go sees it, with our authorities and, for a
-// bundle signed with a bare key, that key.
-type trusted struct {
-	*root.TrustedRoot
-	cas      []root.CertificateAuthority
-	stampers []root.TimestampingAuthority
-	key      *Key
-	alg      keys.Algorithm // of the key, or of a certificate's that is not Fulcio's; else none
-	private  bool           // a certificate that is not Fulcio's
-}
-
-func (t *trusted) FulcioCertificateAuthorities() []root.CertificateAuthority { return t.cas }
-func (t *trusted) TimestampingAuthorities() []root.TimestampingAuthority     { return t.stampers }
-
-func (t *trusted) PublicKeyVerifier(string) (root.TimeConstrainedVerifier, error) {
-	if t.key == nil {
-		return nil, errors.New("no key is trusted")
-	}
-	return t.key.expiring, nil
-}
-
-// authority verifies leaf certificates under one CA of a trusted root. It does
-// what root.FulcioCertificateAuthority does, but verifies the issuers' own
+// authority verifies leaf certificates under one CA of a trusted root. It verifies the issuers' own
 // chain once instead of for every leaf: that chain never changes, and a P-384
 // verification is most of the cost of a bundle.
 type authority struct {
-	ca      *root.FulcioCertificateAuthority
-	issuers []*issuer
-	plain   bool // name constraints: leave everything to the library
+	root       *x509.Certificate
+	between    []*x509.Certificate
+	start, end time.Time // zero for no bound
+	issuers    []*issuer
+	plain      bool // name constraints, which are applied to each leaf
 }
 
 type issuer struct {
@@ -159,9 +167,15 @@ type issuer struct {
 // bundles of both generations of the log.
 const maxIssued = 4096
 
-func newAuthority(ca *root.FulcioCertificateAuthority) *authority {
-	a := &authority{ca: ca}
-	for _, c := range append(append([]*x509.Certificate{}, ca.Intermediates...), ca.Root) {
+// newAuthority reads a certificate authority of a trusted root, whose root is last.
+func newAuthority(in *bundle.Authority) (*authority, error) {
+	certs, err := authorityChain(in)
+	if err != nil {
+		return nil, err
+	}
+	a := &authority{root: certs[len(certs)-1], between: certs[:len(certs)-1]}
+	a.start, a.end = window(in.Valid)
+	for _, c := range certs {
 		i := &issuer{cert: c, pool: x509.NewCertPool()}
 		i.pool.AddCert(c)
 		a.issuers = append(a.issuers, i)
@@ -170,53 +184,49 @@ func newAuthority(ca *root.FulcioCertificateAuthority) *authority {
 				len(c.PermittedEmailAddresses)+len(c.ExcludedEmailAddresses)+len(c.PermittedURIDomains)+
 				len(c.ExcludedURIDomains) > 0
 	}
-	return a
+	return a, nil
 }
 
 var codeSigning = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}
 
-// Verify returns the paths from a signer's certificate to the root that are as
-// [checkProfile] and [pki.CheckPath] want them at t, at least one. Whoever builds a
+// Verify returns a path from a signer's certificate to the root that is as
+// [checkProfile] and [pki.CheckPath] want it at t. Whoever builds a
 // path, these look at it.
-func (a *authority) Verify(leaf *x509.Certificate, t time.Time) ([][]*x509.Certificate, error) {
+func (a *authority) Verify(leaf *x509.Certificate, t time.Time) ([]*x509.Certificate, error) {
 	if err := checkProfile(leaf); err != nil {
 		return nil, err
 	}
-	if s := a.ca.ValidityPeriodStart; !s.IsZero() && t.Before(s) {
+	if !a.start.IsZero() && t.Before(a.start) {
 		return nil, errors.New("signed before the certificate authority was trusted")
 	}
-	if e := a.ca.ValidityPeriodEnd; !e.IsZero() && t.After(e) {
+	if !a.end.IsZero() && t.After(a.end) {
 		return nil, errors.New("signed after the certificate authority was trusted")
 	}
 	paths, err := a.paths(leaf, t)
 	if err != nil {
 		return nil, err
 	}
-	var out [][]*x509.Certificate
 	for _, p := range paths {
 		if err = pki.CheckPath(p, t); err == nil {
-			out = append(out, p)
+			return p, nil
 		}
 	}
-	if len(out) == 0 {
-		return nil, err
-	}
-	return out, nil
+	return nil, err
 }
 
 // paths builds paths from the leaf to the root, by signatures that were verified.
 func (a *authority) paths(leaf *x509.Certificate, t time.Time) ([][]*x509.Certificate, error) {
 	if a.plain {
-		return a.ca.Verify(handled(leaf), t)
+		return a.build(handled(leaf), t)
 	}
 	err := errors.New("issued by another certificate authority")
 	for _, i := range a.issuers {
 		if !bytes.Equal(leaf.RawIssuer, i.cert.RawSubject) {
 			continue
 		}
-		chains, unusual := i.verified(a.ca)
+		chains, unusual := i.verified(a)
 		if unusual != nil {
-			return a.ca.Verify(handled(leaf), t)
+			return a.build(handled(leaf), t)
 		}
 		if err = i.verify(leaf, t); err != nil {
 			continue
@@ -228,6 +238,16 @@ func (a *authority) paths(leaf *x509.Certificate, t time.Time) ([][]*x509.Certif
 		return out, nil
 	}
 	return nil, err
+}
+
+// build verifies a certificate and all above it at t (RFC 5280, section 6).
+func (a *authority) build(cert *x509.Certificate, t time.Time) ([][]*x509.Certificate, error) {
+	roots, inter := x509.NewCertPool(), x509.NewCertPool()
+	roots.AddCert(a.root)
+	for _, c := range a.between {
+		inter.AddCert(c)
+	}
+	return cert.Verify(x509.VerifyOptions{CurrentTime: t, Roots: roots, Intermediates: inter, KeyUsages: codeSigning})
 }
 
 // verify verifies that the issuer issued a certificate that is valid at t. Of
@@ -255,25 +275,13 @@ func (i *issuer) verify(leaf *x509.Certificate, t time.Time) error {
 }
 
 // verified returns the issuer's chains up to the root, verified once.
-func (i *issuer) verified(ca *root.FulcioCertificateAuthority) ([][]*x509.Certificate, error) {
+func (i *issuer) verified(a *authority) ([][]*x509.Certificate, error) {
 	i.once.Do(func() {
-		roots, inter := x509.NewCertPool(), x509.NewCertPool()
-		roots.AddCert(ca.Root)
-		at := ca.Root.NotBefore
-		for _, c := range ca.Intermediates {
-			inter.AddCert(c)
-		}
+		at := a.root.NotBefore
 		if i.cert.NotBefore.After(at) {
 			at = i.cert.NotBefore
 		}
-		chains, err := i.cert.Verify(x509.VerifyOptions{
-			CurrentTime: at, Roots: roots, Intermediates: inter, KeyUsages: codeSigning,
-		})
-		if err != nil {
-			i.err = err
-			return
-		}
-		i.chains = chains
+		i.chains, i.err = a.build(i.cert, at)
 	})
 	return i.chains, i.err
 }

@@ -5,6 +5,7 @@ package sigstore
 import (
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -14,7 +15,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/sigstore/sigstore-go/pkg/root"
+	"github.com/repopolicy/repopolicy/internal/keys"
+
 	"golang.org/x/crypto/cryptobyte"
 	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
@@ -31,7 +33,7 @@ var oidSCTList = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 2}
 
 // checkSCT refuses a certificate that no log for certificates promised to log
 // which was trusted at the moment of its promise (RFC 6962, section 3.2).
-func checkSCT(leaf, issuer *x509.Certificate, logs map[string]*root.TransparencyLog) error {
+func checkSCT(leaf, issuer *x509.Certificate, logs map[string]*logKey) error {
 	list, err := sctsOf(leaf)
 	if err != nil {
 		return err
@@ -40,28 +42,30 @@ func checkSCT(leaf, issuer *x509.Certificate, logs map[string]*root.Transparency
 	if err != nil {
 		return err
 	}
-	var all []cryptobyte.String
+	var all []sct
 	for !list.Empty() {
-		var sct cryptobyte.String
-		if len(all) == maxSCTs || !list.ReadUint16LengthPrefixed(&sct) {
+		var raw cryptobyte.String
+		if len(all) == maxSCTs || !list.ReadUint16LengthPrefixed(&raw) {
 			return errors.New("the list of SCTs is malformed or too long")
 		}
-		all = append(all, sct)
+		one, ok := readSCT(raw)
+		if !ok {
+			return errors.New("an SCT is malformed")
+		}
+		all = append(all, one)
 	}
-	if !slices.ContainsFunc(all, func(sct cryptobyte.String) bool { return vouches(sct, tbs, issuer, logs) }) {
+	if !slices.ContainsFunc(all, func(s sct) bool { return s.vouches(tbs, issuer, logs) }) {
 		return errors.New("no log for certificates that the trusted root names promised to log the certificate")
 	}
 	return nil
 }
 
 // vouches reports whether an SCT is one of a log over the certificate.
-func vouches(sct cryptobyte.String, tbs []byte, issuer *x509.Certificate, logs map[string]*root.TransparencyLog) bool {
-	s, ok := readSCT(sct)
-	if !ok {
-		return false
-	}
+// RFC 6962 has logs sign with P-256 or RSA, of 2048 bits at least.
+func (s sct) vouches(tbs []byte, issuer *x509.Certificate, logs map[string]*logKey) bool {
 	log := logs[hex.EncodeToString(s.log)]
-	if log == nil || s.at >= 1<<62 || !within(time.UnixMilli(int64(s.at)), log) {
+	if log == nil || s.version != 0 || s.hash != hashSHA256 || s.at >= 1<<62 ||
+		!within(time.UnixMilli(int64(s.at)), log) || keys.Strong(log.key) != nil {
 		return false
 	}
 	signed, err := s.signed(tbs, issuer)
@@ -69,17 +73,19 @@ func vouches(sct cryptobyte.String, tbs []byte, issuer *x509.Certificate, logs m
 		return false
 	}
 	sum := sha256.Sum256(signed)
-	switch pub := log.PublicKey.(type) {
+	switch pub := log.key.(type) {
 	case *ecdsa.PublicKey:
-		return s.algorithm == signedECDSA && ecdsa.VerifyASN1(pub, sum[:], s.sig)
+		return s.algorithm == signedECDSA && pub.Curve == elliptic.P256() && ecdsa.VerifyASN1(pub, sum[:], s.sig)
 	case *rsa.PublicKey:
 		return s.algorithm == signedRSA && rsa.VerifyPKCS1v15(pub, crypto.SHA256, sum[:], s.sig) == nil
 	}
 	return false
 }
 
-// timestamp is a signed certificate timestamp, of version 1 and with SHA-256.
-type timestamp struct {
+// sct is a signed certificate timestamp.
+type sct struct {
+	version    uint8 // 0 for version 1
+	hash       uint8
 	log        []byte
 	at         uint64 // milliseconds
 	extensions cryptobyte.String
@@ -87,16 +93,15 @@ type timestamp struct {
 	sig        cryptobyte.String
 }
 
-func readSCT(in cryptobyte.String) (s timestamp, ok bool) {
-	var version, hash uint8
-	ok = in.ReadUint8(&version) && version == 0 && in.ReadBytes(&s.log, sha256.Size) && in.ReadUint64(&s.at) &&
-		in.ReadUint16LengthPrefixed(&s.extensions) && in.ReadUint8(&hash) && hash == hashSHA256 &&
+func readSCT(in cryptobyte.String) (s sct, ok bool) {
+	ok = in.ReadUint8(&s.version) && in.ReadBytes(&s.log, sha256.Size) && in.ReadUint64(&s.at) &&
+		in.ReadUint16LengthPrefixed(&s.extensions) && in.ReadUint8(&s.hash) &&
 		in.ReadUint8(&s.algorithm) && in.ReadUint16LengthPrefixed(&s.sig) && in.Empty()
 	return s, ok
 }
 
 // signed returns what the time stamp of a certificate is over.
-func (s timestamp) signed(tbs []byte, issuer *x509.Certificate) ([]byte, error) {
+func (s sct) signed(tbs []byte, issuer *x509.Certificate) ([]byte, error) {
 	var b cryptobyte.Builder
 	b.AddUint8(0) // version 1
 	b.AddUint8(0) // the signature is over a certificate's time

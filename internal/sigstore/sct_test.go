@@ -17,8 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sigstore/sigstore-go/pkg/root"
-
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 )
 
@@ -46,7 +44,7 @@ func TestSCT(t *testing.T) {
 	if refused != nil {
 		t.Fatal(refused)
 	}
-	issuer, logs := path[1], r.material.CTLogs()
+	issuer, logs := path[1], r.ct
 	value := func(c *x509.Certificate) []byte {
 		i := slices.IndexFunc(c.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(oidSCTList) })
 		if i < 0 {
@@ -123,19 +121,19 @@ func TestSCT(t *testing.T) {
 		t.Error("by another issuer")
 	}
 	for name, c := range map[string]struct {
-		change func(*root.TransparencyLog)
+		change func(*logKey)
 		ok     bool
 	}{
-		"trusted then": {func(l *root.TransparencyLog) {
-			l.ValidityPeriodStart, l.ValidityPeriodEnd = now.Add(-time.Minute), now.Add(-time.Minute)
+		"trusted then": {func(l *logKey) {
+			l.start, l.end = now.Add(-time.Minute), now.Add(-time.Minute)
 		}, true},
-		"not trusted yet":  {func(l *root.TransparencyLog) { l.ValidityPeriodStart = now }, false},
-		"not trusted then": {func(l *root.TransparencyLog) { l.ValidityPeriodEnd = now.Add(-time.Hour) }, false},
-		"another key":      {func(l *root.TransparencyLog) { l.PublicKey = other.PublicKey }, false},
-		"an RSA key":       {func(l *root.TransparencyLog) { l.PublicKey = rsaKey.Public() }, false},
-		"no kind of key":   {func(l *root.TransparencyLog) { l.PublicKey = "key" }, false},
+		"not trusted yet":  {func(l *logKey) { l.start = now }, false},
+		"not trusted then": {func(l *logKey) { l.end = now.Add(-time.Hour) }, false},
+		"another key":      {func(l *logKey) { l.key = other.PublicKey }, false},
+		"an RSA key":       {func(l *logKey) { l.key = rsaKey.Public() }, false},
+		"no kind of key":   {func(l *logKey) { l.key = "key" }, false},
 	} {
-		changed := map[string]*root.TransparencyLog{}
+		changed := map[string]*logKey{}
 		for id, l := range logs {
 			clone := *l
 			c.change(&clone)
@@ -145,7 +143,7 @@ func TestSCT(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := checkSCT(good, issuer, maps.Clone(map[string]*root.TransparencyLog{})); err == nil {
+	if err := checkSCT(good, issuer, maps.Clone(map[string]*logKey{})); err == nil {
 		t.Error("no log")
 	}
 	tbs := *good
@@ -166,8 +164,8 @@ func TestSCTByRSA(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := bytes.Repeat([]byte{7}, 32)
-	log := map[string]*root.TransparencyLog{
-		"0707070707070707070707070707070707070707070707070707070707070707": {PublicKey: key.Public()},
+	log := map[string]*logKey{
+		"0707070707070707070707070707070707070707070707070707070707070707": {key: key.Public()},
 	}
 	issuer := &x509.Certificate{RawSubjectPublicKeyInfo: []byte("issuer")}
 	signed := slices.Concat([]byte{0, 0}, make([]byte, 8), []byte{0, precertType}, sum("issuer"), []byte{0, 0, 3},
@@ -186,7 +184,8 @@ func TestSCTByRSA(t *testing.T) {
 		}
 		sct := slices.Concat([]byte{0}, id, make([]byte, 8),
 			[]byte{0, 0, hashSHA256, c.algorithm, byte(len(sig) >> 8), byte(len(sig))}, sig)
-		if got := vouches(sct, []byte("tbs"), issuer, log); got != c.ok {
+		read, ok := readSCT(sct)
+		if got := ok && read.vouches([]byte("tbs"), issuer, log); got != c.ok {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

@@ -3,16 +3,9 @@
 package sigstore
 
 import (
-	"encoding/hex"
-	"errors"
+	"crypto"
 	"slices"
-	"strings"
 	"sync"
-
-	"github.com/sigstore/sigstore-go/pkg/bundle"
-	"github.com/sigstore/sigstore-go/pkg/root"
-	"github.com/sigstore/sigstore-go/pkg/tlog"
-	"github.com/sigstore/sigstore-go/pkg/verify"
 
 	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/internal/pki"
@@ -72,51 +65,20 @@ func (b *Bundle) Verify(r *Root, digest policy.Digest, key *Key, opt Options) (*
 		b.results[k] = res
 	}
 	b.mu.Unlock()
-	res.once.Do(func() { res.v, res.err = b.verify(r, digest, key, opt) })
+	res.once.Do(func() { res.v, res.err = b.verify(r, key, opt) })
 	return res.v, res.err
 }
 
-// entity is the bundle as sigstore-go's verifier sees it. What the library
-// parses anew for every question is parsed once; the entries are those that it is
-// asked about, and its time stamps stand for the moments that we found.
-type entity struct {
-	*bundle.Bundle
-	content verify.VerificationContent
-	entries []*tlog.Entry
-	stamps  [][]byte
-	shown   verify.SignatureContent // what an entry shows instead of the envelope; nil for the envelope
-}
-
-func (e *entity) VerificationContent() (verify.VerificationContent, error) { return e.content, nil }
-func (e *entity) TlogEntries() ([]*tlog.Entry, error)                      { return e.entries, nil }
-func (e *entity) Timestamps() ([][]byte, error)                            { return e.stamps, nil }
-
-func (e *entity) SignatureContent() (verify.SignatureContent, error) {
-	if e.shown != nil {
-		return e.shown, nil
-	}
-	return e.Bundle.SignatureContent()
-}
-
-func (b *Bundle) verify(r *Root, digest policy.Digest, key *Key, opt Options) (*Verified, error) {
-	e, err := b.entity()
-	if err != nil {
-		return nil, err
-	}
-	if key != nil {
-		switch ok, err := b.madeBy(key, digest); {
-		case err != nil:
-			return nil, err
-		case !ok:
-			return nil, refuse(policy.KeyUntrusted, "it is no signature by the key sha256:%s", key.id)
-		}
+func (b *Bundle) verify(r *Root, key *Key, opt Options) (*Verified, error) {
+	if key != nil && !b.madeBy(key) {
+		return nil, refuse(policy.KeyUntrusted, "it is no signature by the key sha256:%s", key.id)
 	}
 	private := r.privateOf(b.leaf)
-	tm, err := b.under(r, private, key)
-	if err != nil {
-		return nil, err
+	alg, refused := b.algorithm(private, key)
+	if refused != nil {
+		return nil, refused
 	}
-	entries, why := b.vouched(e, tm)
+	entries, why := b.vouched(r, b.signing(key), alg)
 	if len(entries) == 0 && !opt.Unlogged {
 		if why == nil {
 			why = refuse(policy.NotLogged, "the bundle has no log entry")
@@ -143,7 +105,7 @@ func (b *Bundle) verify(r *Root, digest policy.Digest, key *Key, opt Options) (*
 	if len(out.Entries) == 0 && !slices.ContainsFunc(times, func(t Time) bool { return t.Source == sourceTSA }) {
 		return nil, first(why, refuse(policy.TimeInvalid, "no time stamp"))
 	}
-	if err := b.signed(e, tm, digest, times); err != nil {
+	if err := b.signed(private, alg, key); err != nil {
 		return nil, err
 	}
 	if private == nil {
@@ -153,20 +115,6 @@ func (b *Bundle) verify(r *Root, digest policy.Digest, key *Key, opt Options) (*
 		return nil, &doubtful{err, out}
 	}
 	return out, nil
-}
-
-// under returns the root as the library sees it, for a certificate of an authority beside Fulcio
-// with that authority alone.
-func (b *Bundle) under(r *Root, private *pki.Authority, key *Key) (*trusted, *Error) {
-	alg, err := b.algorithm(private, key)
-	if err != nil {
-		return nil, err
-	}
-	tm := &trusted{TrustedRoot: r.material, cas: r.cas, key: key, alg: alg, private: private != nil}
-	if private != nil {
-		tm.cas = []root.CertificateAuthority{privateCA{private}}
-	}
-	return tm, nil
 }
 
 // algorithm returns the one by which a key signs; the zero value for certificates of Fulcio, of
@@ -200,21 +148,6 @@ func (b *Bundle) unrevoked(a *pki.Authority, times []Time) *Error {
 	return nil
 }
 
-// entity returns the bundle as the library wants it.
-func (b *Bundle) entity() (*entity, *Error) {
-	e := &entity{Bundle: b.lib}
-	if b.leaf != nil {
-		leaf := *b.leaf // the library writes into the certificate that it is given
-		e.content = bundle.NewCertificate(&leaf)
-		return e, nil
-	}
-	var err error
-	if e.content, err = b.lib.VerificationContent(); err != nil {
-		return nil, refuse(policy.BundleInvalid, "key material: %w", err)
-	}
-	return e, nil
-}
-
 // first returns the first error.
 func first(a, b *Error) error {
 	if a != nil {
@@ -223,74 +156,24 @@ func first(a, b *Error) error {
 	return b
 }
 
-// signed has the library verify the signature over the digest, and once more the
-// certificate at every moment, with its place in certificate transparency.
-func (b *Bundle) signed(e *entity, tm *trusted, digest policy.Digest, times []Time) *Error {
-	if tm.private { // which it does by further algorithms
-		if err := b.exactly(tm.alg, digest); err != nil {
+// signed verifies the signature; that of a bare key was verified before all else.
+func (b *Bundle) signed(private *pki.Authority, alg keys.Algorithm, key *Key) *Error {
+	pub := crypto.PublicKey(nil)
+	switch {
+	case key != nil:
+		pub = key.pub
+	case private != nil:
+		if err := b.exactly(alg); err != nil {
 			return err
 		}
+		pub = b.leaf.PublicKey
+	case !b.madeByLeaf():
+		return refuse(policy.SignatureInvalid, "not a signature by the certificate's key")
+	default:
+		pub = b.leaf.PublicKey
 	}
-	found := moments{}
-	for _, t := range times {
-		if len(found) < maxTimestamps && !slices.ContainsFunc(found, t.Time.Equal) { // more it does not take
-			e.stamps = append(e.stamps, []byte{byte(len(found))})
-			found = append(found, t.Time)
-		}
-	}
-	tm.stampers = []root.TimestampingAuthority{found}
-	opts := []verify.VerifierOption{verify.WithSignedTimestamps(1), verify.WithoutStatementPredicate()}
-	who := verify.WithKey()
-	if b.leaf != nil {
-		who = verify.WithoutIdentitiesUnsafe()   // the policy decides about identities
-		if len(tm.CTLogs()) > 0 && !tm.private { // others than Fulcio log no certificate
-			opts = append(opts, verify.WithSignedCertificateTimestamps(1))
-		}
-	}
-	v, err := verify.NewVerifier(tm, opts...)
-	if err != nil {
-		return &Error{policy.Internal, err}
-	}
-	what := verify.WithoutArtifactUnsafe() // subjects of an envelope are compared by Verify
-	if b.statement == nil {
-		raw, err := hex.DecodeString(digest.Hex)
-		if err != nil {
-			return &Error{policy.Internal, err}
-		}
-		what = verify.WithArtifactDigest(digest.Alg, raw)
-	}
-	if _, err := v.Verify(e, verify.NewPolicy(what, who)); err != nil {
-		return classify(err, policy.SignatureInvalid)
+	if !b.namesKey(pub) {
+		return refuse(policy.SignatureInvalid, "the envelope names another key")
 	}
 	return nil
-}
-
-// stages are the beginnings of sigstore-go's errors. They choose the reason
-// that is reported, never the outcome.
-var stages = []struct {
-	prefix string
-	reason policy.Reason
-}{
-	{"failed to verify timestamps", policy.TimeInvalid},
-	{"failed to verify leaf certificate", policy.CertificateChain},
-	{"failed to verify signed certificate timestamp", policy.SCTInvalid},
-	{"signature time outside of public key", policy.TimeInvalid},
-	{"failed to verify signature", policy.SignatureInvalid},
-	{"failed to summarize certificate", policy.CertificateBad},
-}
-
-func classify(err error, fallback policy.Reason) *Error {
-	text := err.Error()
-	for _, s := range stages {
-		if strings.HasPrefix(text, s.prefix) {
-			text = strings.TrimPrefix(strings.TrimPrefix(text, s.prefix), ": ")
-			if text == "" {
-				text = err.Error()
-			}
-			// An error of the library formats a missing cause like this.
-			text = strings.TrimSuffix(strings.TrimSuffix(text, ": %!w(<nil>)"), "; error")
-			return &Error{s.reason, errors.New(text)}
-		}
-	}
-	return &Error{fallback, err}
 }

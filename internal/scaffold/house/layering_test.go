@@ -28,6 +28,7 @@ var may = map[string][]string{
 	"internal/spelling":      {},
 	"internal/strictjson":    {},
 	"internal/bundle":        {"internal/canonical", "internal/strictjson"},
+	"internal/timestamp":     {"internal/keys"},
 	"internal/propose/ci":    {"internal/propose/clone"},
 	"internal/propose/names": {"internal/propose/clone"},
 	"internal/web":           {"internal/budget", "internal/strictjson"},
@@ -60,7 +61,8 @@ var may = map[string][]string{
 	},
 	"internal/sigstore": {
 		"internal/bundle", "internal/canonical", "internal/clip", "internal/identity", "internal/jwt", "internal/keys",
-		"internal/pki", "internal/services", "internal/spelling", "internal/strictjson", "internal/web", "policy",
+		"internal/pki", "internal/services", "internal/spelling", "internal/strictjson", "internal/timestamp",
+		"internal/web", "policy",
 	},
 	"internal/services": {
 		"internal/bundle", "internal/canonical", "internal/clip", "internal/strictjson", "internal/web",
