@@ -313,7 +313,7 @@ func TestBranches(t *testing.T) {
 		{
 			name:   "time stamp outside the certificate",
 			req:    wf(func(r *sigstoretest.Request) { r.TSA, r.TSAAt = true, now.AddDate(0, 0, 1) }),
-			reason: policy.CertificateChain,
+			reason: policy.TimeInvalid,
 		},
 		{
 			name: "case-120-other-ca", req: wf(func(r *sigstoretest.Request) { r.Issue = other }),

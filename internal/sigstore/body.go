@@ -242,6 +242,26 @@ func (b *entryBody) key() *Key {
 	return &Key{id: keys.ID(b.verifier), der: b.verifier, pub: pub, alg: a}
 }
 
+// sound reports whether a log can have taken the entry: Rekor v1 verifies the signature of each
+// hashedrekord. One that is about the bundle's own signature is verified with that.
+func (b *entryBody) sound() bool {
+	if b.generation != 1 || b.hash == 0 {
+		return true
+	}
+	var pub crypto.PublicKey
+	var err error
+	if b.certificate {
+		var cert *x509.Certificate
+		if cert, err = x509.ParseCertificate(b.verifier); err == nil {
+			pub = cert.PublicKey
+		}
+	} else {
+		pub, err = x509.ParsePKIXPublicKey(b.verifier)
+	}
+	a := keys.Algorithm{Name: b.kind, Key: keys.Kind(pub), Hash: b.hash}
+	return err == nil && a.Verify(pub, b.digest, b.signature)
+}
+
 // by returns an error unless the entry shows what signed: a certificate in DER, or a key.
 func (b *entryBody) by(leaf *x509.Certificate, key *Key) error {
 	if leaf != nil {

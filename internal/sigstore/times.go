@@ -24,20 +24,24 @@ const (
 
 // vouched returns the entries, without copies, for which a log of the root vouches
 // and that are about this signature; the others count as absent. The error says
-// why the last of those is one of them.
+// why the last of those is one of them. It is BundleInvalid, and none counts, if one is about
+// another signature, and no log can have it.
 func (b *Bundle) vouched(r *Root, s *signing, alg keys.Algorithm) (out []*logged, why *Error) {
 	for i, entry := range b.entries {
 		copied := func(o *logged) bool { return reflect.DeepEqual(o.Entry, entry.Entry) }
 		if slices.ContainsFunc(b.entries[:i], copied) {
 			continue
 		}
-		if err := checkFields(entry); err != nil {
-			why = &Error{policy.LogFields, err}
-			continue
-		}
 		shown, err := s.shownBy(alg, entry)
 		if err == nil {
 			err = entry.shows(shown)
+		}
+		if err != nil && !entry.body.sound() {
+			return nil, refuse(policy.BundleInvalid, "log entry: no log takes a signature that does not verify")
+		}
+		if err := checkFields(entry); err != nil {
+			why = &Error{policy.LogFields, err}
+			continue
 		}
 		if err == nil {
 			err = r.vouch(entry)

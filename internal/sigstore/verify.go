@@ -79,6 +79,9 @@ func (b *Bundle) verify(r *Root, key *Key, opt Options) (*Verified, error) {
 		return nil, refused
 	}
 	entries, why := b.vouched(r, b.signing(key), alg)
+	if why != nil && why.Reason == policy.BundleInvalid {
+		return nil, why
+	}
 	if len(entries) == 0 && !opt.Unlogged {
 		if why == nil {
 			why = refuse(policy.NotLogged, "the bundle has no log entry")
