@@ -258,8 +258,11 @@ func (b *entryBody) sound() bool {
 	} else {
 		pub, err = x509.ParsePKIXPublicKey(b.verifier)
 	}
+	if err != nil {
+		return false
+	}
 	a := keys.Algorithm{Name: b.kind, Key: keys.Kind(pub), Hash: b.hash}
-	return err == nil && a.Verify(pub, b.digest, b.signature)
+	return a.Verify(pub, b.digest, b.signature)
 }
 
 // by returns an error unless the entry shows what signed: a certificate in DER, or a key.

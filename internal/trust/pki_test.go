@@ -131,7 +131,7 @@ func TestCheckPKI(t *testing.T) {
 		"authorities":           {path: PKITarget, data: doc},
 		"beside a trusted root": {path: PKITarget, data: doc, listed: map[string][]byte{TrustedRootTarget: root}},
 		"malformed":             {PKITarget, []byte("{}"), nil, "schema"},
-		"an unreadable root":    {PKITarget, doc, map[string][]byte{TrustedRootTarget: []byte("x")}, "proto"},
+		"an unreadable root":    {PKITarget, doc, map[string][]byte{TrustedRootTarget: []byte("x")}, "1:1"},
 		"a list":                {path: at, data: ca.CRL(now), listed: map[string][]byte{PKITarget: doc}},
 		"a list first":          {at, ca.CRL(now), nil, "first"},
 		"a list beside nobody":  {at, ca.CRL(now), map[string][]byte{PKITarget: []byte("{}")}, "schema"},

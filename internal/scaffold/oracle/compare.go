@@ -71,6 +71,7 @@ var stricter = []struct {
 type Verdict struct {
 	Same     bool
 	Accepted bool   // by ours
+	Asked    bool   // the library was asked about what we refuse
 	Stricter string // why ours refuses what the library takes, if that is listed
 	Text     string // both, where they differ
 }
@@ -81,7 +82,7 @@ func Compare(ours *Facts, err error, theirs *Facts, theirErr error) Verdict {
 	text := fmt.Sprintf("ours: %+v, %v\nsigstore-go: %+v, %v", ours, err, theirs, theirErr)
 	switch {
 	case err != nil && theirErr != nil:
-		return Verdict{Same: true}
+		return Verdict{Same: true, Asked: true}
 	case err == nil && theirErr != nil:
 		return Verdict{Text: "we accept what the library refuses\n" + text}
 	case err == nil:
@@ -125,8 +126,10 @@ func within(some, all []string) bool {
 
 // Both judges a bundle by ours and by the library; of a bundle that we refuse the library is asked
 // only for all.
-func Both(r *sigstore.Root, theirs *Root, data []byte, digest policy.Digest, unlogged, all bool) Verdict {
-	ours, err := Ours(r, data, digest, nil, unlogged)
+func Both(
+	r *sigstore.Root, theirs *Root, key *sigstore.Key, data []byte, digest policy.Digest, unlogged, all bool,
+) Verdict {
+	ours, err := Ours(r, data, digest, key, unlogged)
 	if err != nil && !all {
 		return Verdict{Same: true}
 	}
@@ -136,7 +139,7 @@ func Both(r *sigstore.Root, theirs *Root, data []byte, digest policy.Digest, unl
 		return v
 	}
 	for _, one := range alone(data) { // the reason is that of the last entry
-		ours, err := Ours(r, one, digest, nil, unlogged)
+		ours, err := Ours(r, one, digest, key, unlogged)
 		facts, theirErr := theirs.Verify(one, digest, unlogged)
 		if w := Compare(ours, err, facts, theirErr); w.Stricter != "" {
 			return w

@@ -336,7 +336,7 @@ func (w *world) run(t testing.TB, script []byte) Verdict {
 			digest = policy.Digest{Alg: alg, Hex: hex.EncodeToString(raw)}
 		}
 	}
-	v := Both(w.ours, w.theirs, data, digest, unlogged, s.Below(8) == 0)
+	v := Both(w.ours, w.theirs, nil, data, digest, unlogged, s.Below(8) == 0)
 	if !v.Same && v.Stricter == "" {
 		t.Errorf("%s: %s\n%s", base.name, v.Text, data)
 	}
@@ -351,7 +351,7 @@ func TestSamples(t *testing.T) {
 		if err != nil || len(facts.Times) == 0 {
 			t.Errorf("%s: %v", s.name, err)
 		}
-		if v := Both(w.ours, w.theirs, s.data, s.digest, true, true); !v.Same {
+		if v := Both(w.ours, w.theirs, nil, s.data, s.digest, true, true); !v.Same {
 			t.Errorf("%s: %s", s.name, v.Text)
 		}
 	}
