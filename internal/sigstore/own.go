@@ -30,14 +30,14 @@ const (
 // message signature is checked over the digest that the bundle itself names.
 func (b *Bundle) Signed(keys []*Key) Signed {
 	if b.leaf != nil {
-		if b.madeByLeaf() {
+		if b.madeByLeaf() && b.namesKey(b.leaf.PublicKey) {
 			return SignedRight
 		}
 		return SignedWrong
 	}
 	own := b.loggedKeys()
 	for _, k := range append(own, keys...) {
-		if b.madeBy(k) {
+		if b.madeBy(k) && b.namesKey(k.pub) {
 			return SignedRight
 		}
 	}
