@@ -179,6 +179,10 @@ func (b *Bundle) keyMaterial() error {
 	if b.leaf, err = x509.ParseCertificate(raw); err != nil {
 		return refuse(policy.CertificateBad, "certificate: %w", err)
 	}
+	if b.leaf.IsCA {
+		return refuse(policy.CertificateBad, "the bundle's first certificate is that of an authority, %q, and not a signer's",
+			clip.Text(b.leaf.Subject.String()))
+	}
 	if err := keys.Sound(b.leaf.PublicKey); err != nil {
 		var unknown *keys.Unknown
 		if _, err := keys.ParseDER(b.leaf.RawSubjectPublicKeyInfo); errors.As(err, &unknown) {
