@@ -82,7 +82,11 @@ func (c *Client) certified(ctx context.Context, token string) (*keys.Signer, []b
 	if err != nil {
 		return nil, nil, fmt.Errorf("whom the certificate should be for is not known: %w", err)
 	}
-	proof, err := possession(ctx, key, claims)
+	name, err := subject(claims)
+	if err != nil {
+		return nil, nil, err
+	}
+	proof, err := key.Sign(ctx, key.Algorithm.Input([]byte(name))) // Fulcio sees by it who has the key
 	if err != nil {
 		return nil, nil, err
 	}
@@ -93,19 +97,18 @@ func (c *Client) certified(ctx context.Context, token string) (*keys.Signer, []b
 	return key, der, asked(der, &fresh.PublicKey, claims)
 }
 
-// possession returns the signature by which Fulcio sees that whoever asks has the key: over the
-// address of a person, which the issuer has verified, and else over the token's subject.
-func possession(ctx context.Context, key *keys.Signer, claims jwt.Claims) ([]byte, error) {
-	name := claims.Subject
-	if claims.Email != "" {
-		if name = claims.Email; !claims.EmailVerified {
-			return nil, errors.New("the issuer of the token has not verified its e-mail address")
-		}
+// subject returns whom a token is of: the address of a person, which the issuer has verified, and
+// else the token's subject.
+func subject(claims jwt.Claims) (string, error) {
+	switch {
+	case claims.Email != "" && !claims.EmailVerified:
+		return "", errors.New("the issuer of the token has not verified its e-mail address")
+	case claims.Email != "":
+		return claims.Email, nil
+	case claims.Subject == "":
+		return "", errors.New("the token has no subject")
 	}
-	if name == "" {
-		return nil, errors.New("the token has no subject")
-	}
-	return key.Sign(ctx, key.Algorithm.Input([]byte(name)))
+	return claims.Subject, nil
 }
 
 // asked returns why a certificate is not the one that was asked for: it is for another

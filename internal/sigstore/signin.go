@@ -13,15 +13,15 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	gooidc "github.com/coreos/go-oidc/v3/oidc"
-	soauth "github.com/sigstore/sigstore/pkg/oauth"
-	"github.com/sigstore/sigstore/pkg/oauthflow"
 	"golang.org/x/oauth2"
 
 	"github.com/repopolicy/repopolicy/internal/clip"
+	"github.com/repopolicy/repopolicy/internal/jwt"
 	"github.com/repopolicy/repopolicy/internal/web"
 )
 
@@ -62,13 +62,19 @@ func SignIn(
 	return token, err
 }
 
+// signedInPage is what the browser shows at the end.
+const signedInPage = `<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>Signed in</title></head>
+<body><p>You are signed in. This window can be closed; the terminal goes on.</p></body></html>
+`
+
 type signIn struct {
 	issuer    *url.URL
 	transport http.RoundTripper
 	say       func(string)
 	open      func(url string) error
 	config    oauth2.Config
-	pkce      *oauthflow.PKCE
+	verifier  string // of PKCE
 	client    *http.Client
 }
 
@@ -88,7 +94,7 @@ func (s *signIn) run(ctx context.Context, issuer string, device bool) (string, e
 		ClientID: oauthClient, Endpoint: provider.Endpoint(), Scopes: []string{gooidc.ScopeOpenID, "email"},
 	}
 	s.config.Endpoint.AuthStyle = oauth2.AuthStyleInParams // there is no secret
-	if s.pkce, err = oauthflow.NewPKCE(provider); err != nil {
+	if err := s.pkce(provider); err != nil {
 		return "", err
 	}
 	nonce := ""
@@ -118,11 +124,33 @@ func (s *signIn) run(ctx context.Context, issuer string, device bool) (string, e
 			return "", err
 		}
 	}
-	if _, err := oauthflow.SubjectFromToken(token); err != nil { // an address that nobody verified is nobody's
+	claims, err := jwt.Unverified(raw)
+	if err != nil {
 		return "", err
 	}
-	return raw, nil
+	_, err = subject(claims) // an address that nobody verified is nobody's
+	return raw, err
 }
+
+// pkce makes the secret that the code is bound to, if the issuer says that it binds it (RFC 7636).
+// Microsoft's issuers do without saying so.
+func (s *signIn) pkce(p *gooidc.Provider) error {
+	var doc struct {
+		Methods []string `json:"code_challenge_methods_supported"`
+	}
+	if err := p.Claims(&doc); err != nil {
+		return err
+	}
+	u, err := url.Parse(p.Endpoint().AuthURL)
+	if !slices.Contains(doc.Methods, "S256") &&
+		(err != nil || u.Scheme != "https" || !slices.Contains(silentPKCE, strings.ToLower(u.Host))) {
+		return fmt.Errorf("%s does not bind a sign-in to whoever began it (PKCE)", s.issuer.Redacted())
+	}
+	s.verifier = oauth2.GenerateVerifier()
+	return nil
+}
+
+var silentPKCE = []string{"login.microsoftonline.com", "login.microsoftonline.us"}
 
 // endpoints returns the hosts that the discovery document names. An address is as
 // secret as the issuer's: over https, or on this machine if the issuer is there.
@@ -167,8 +195,8 @@ func (s *signIn) address(text string) (*url.URL, error) {
 // with the context, and crashes where the answer is null or an interval negative.
 func (s *signIn) code(ctx context.Context) (*oauth2.DeviceAuthResponse, error) {
 	form := url.Values{
-		"client_id": {oauthClient}, "scope": {strings.Join(s.config.Scopes, " ")}, "code_challenge": {s.pkce.Challenge},
-		"code_challenge_method": {s.pkce.Method},
+		"client_id": {oauthClient}, "scope": {strings.Join(s.config.Scopes, " ")},
+		"code_challenge": {oauth2.S256ChallengeFromVerifier(s.verifier)}, "code_challenge_method": {"S256"},
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.config.Endpoint.DeviceAuthURL,
 		strings.NewReader(form.Encode()))
@@ -226,10 +254,6 @@ func (s *signIn) browser(ctx context.Context, nonce string) (*oauth2.Token, erro
 	}
 	s.config.RedirectURL = fmt.Sprintf("http://localhost:%d%s", listener.Addr().(*net.TCPAddr).Port, callbackPath)
 	state := rand.Text()
-	page, err := soauth.GetInteractiveSuccessHTML(false, 10)
-	if err != nil {
-		page = soauth.InteractiveSuccessHTML
-	}
 	type reply struct {
 		code string
 		err  error
@@ -252,7 +276,8 @@ func (s *signIn) browser(ctx context.Context, nonce string) (*oauth2.Token, erro
 		case q.Get("code") == "":
 			answer(reply{err: fmt.Errorf("the issuer says %q", clip.Text(q.Get("error")+" "+q.Get("error_description")))})
 		case answer(reply{code: q.Get("code")}):
-			_, _ = w.Write([]byte(page))
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			_, _ = io.WriteString(w, signedInPage)
 			return
 		}
 		http.Error(w, "The sign-in failed; the terminal says why.", http.StatusBadRequest)
@@ -268,7 +293,7 @@ func (s *signIn) browser(ctx context.Context, nonce string) (*oauth2.Token, erro
 		_ = server.Close()
 	}()
 	if err := s.open(s.config.AuthCodeURL(state,
-		append(s.pkce.AuthURLOpts(), oauth2.AccessTypeOnline, gooidc.Nonce(nonce))...)); err != nil {
+		oauth2.S256ChallengeOption(s.verifier), oauth2.AccessTypeOnline, gooidc.Nonce(nonce))); err != nil {
 		return nil, err
 	}
 	select {
@@ -278,7 +303,7 @@ func (s *signIn) browser(ctx context.Context, nonce string) (*oauth2.Token, erro
 		if r.err != nil {
 			return nil, r.err
 		}
-		return s.config.Exchange(ctx, r.code, s.pkce.TokenURLOpts()...)
+		return s.config.Exchange(ctx, r.code, oauth2.VerifierOption(s.verifier))
 	}
 }
 
@@ -298,5 +323,5 @@ func (s *signIn) elsewhere(ctx context.Context) (*oauth2.Token, error) {
 	if !d.Expiry.IsZero() {
 		s.say(fmt.Sprintf("Code will be valid for %d seconds", int(time.Until(d.Expiry).Seconds())))
 	}
-	return s.config.DeviceAccessToken(ctx, d, s.pkce.TokenURLOpts()...)
+	return s.config.DeviceAccessToken(ctx, d, oauth2.VerifierOption(s.verifier))
 }
