@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/digitorus/timestamp"
+
+	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 )
 
 func newKey(t *testing.T) *ecdsa.PrivateKey {
@@ -110,11 +112,9 @@ func TestRequest(t *testing.T) {
 
 // TestStamp: the request is the one of RFC 3161 over the data, and what grants no stamp is refused.
 func TestStamp(t *testing.T) {
-	grant := func(status int, rest ...any) string {
-		data, err := asn1.Marshal(struct {
-			Status struct{ Status int }
-			Token  []any
-		}{struct{ Status int }{status}, rest})
+	granted := string(sigstoretest.New(t).Stamp([]byte("x"), sigstoretest.Now))
+	refused := func(status int) string {
+		data, err := asn1.Marshal(struct{ Status struct{ Status int } }{struct{ Status int }{status}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -133,7 +133,7 @@ func TestStamp(t *testing.T) {
 		asked++
 		return reply(status, answers[0]), err
 	})}
-	answers[0] = grant(0, 1)
+	answers[0] = granted
 	if data, err := s.Stamp(t.Context(), []byte("x")); err != nil || string(data) != answers[0] {
 		t.Fatal(err)
 	}
@@ -151,8 +151,8 @@ func TestStamp(t *testing.T) {
 		t.Errorf("%x, and the library asks %x, %v", body, again, err)
 	}
 	for name, answer := range map[string]string{
-		"nothing": "", "JSON": "{}", "refused": grant(2, 1), "waiting": grant(3, 1), "a negative status": grant(-1, 1),
-		"no stamp": grant(0), "cut": grant(0, 1)[:4], "something behind": grant(0, 1) + "x", "no status": "\x30\x02\x30\x00",
+		"nothing": "", "JSON": "{}", "refused": refused(2), "waiting": refused(3), "a negative status": refused(-1),
+		"no stamp": refused(0), "cut": granted[:len(granted)/2], "something behind": granted + "x", "no status": "\x30\x02\x30\x00",
 	} {
 		answers[0] = answer
 		if data, err := s.Stamp(t.Context(), []byte("x")); err == nil {
@@ -161,7 +161,7 @@ func TestStamp(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		for code, want := range map[int]int{429: 2, 500: 2, 503: 2, 400: 1, 404: 1, 204: 1} {
-			status, asked, answers[0] = code, 0, grant(0, 1)
+			status, asked, answers[0] = code, 0, granted
 			if _, err := s.Stamp(t.Context(), []byte("x")); err == nil || asked != want {
 				t.Errorf("%d: asked %d times, %v", code, asked, err)
 			}

@@ -65,7 +65,7 @@ var may = map[string][]string{
 		"internal/web", "policy",
 	},
 	"internal/services": {
-		"internal/bundle", "internal/canonical", "internal/clip", "internal/strictjson", "internal/web",
+		"internal/bundle", "internal/canonical", "internal/clip", "internal/strictjson", "internal/timestamp", "internal/web",
 	},
 	"internal/token": {
 		"internal/clip", "internal/identity", "internal/spelling", "internal/strictjson", "internal/web", "policy",
