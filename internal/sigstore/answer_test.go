@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/bundle"
 	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 )
@@ -186,6 +187,71 @@ func TestStamped(t *testing.T) {
 		_, err = c.Log(t.Context(), r, d, 1, time.Now())
 		if ok := name == "honest"; err == nil || ok != (logged > 0) || ok != (r.Check(d, time.Now()) == nil) {
 			t.Errorf("%s: %d requests, %v", name, logged, err)
+		}
+	}
+}
+
+// TestDraftOfAnother: a draft whose signature is not by its key over its content is not logged.
+func TestDraftOfAnother(t *testing.T) {
+	r, err := ParseRoot("test", sigstoretest.New(t).Root(sigstoretest.RootOptions{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logged := 0
+	c := &Client{Services: Services{RekorV1: "http://127.0.0.1:1", RekorV2: "http://127.0.0.1:1"},
+		Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+			logged++
+			return nil, http.ErrServerClosed
+		})}
+	for name, change := range map[string]func(*bundle.Bundle){
+		"honest": func(*bundle.Bundle) {},
+		"another signature": func(b *bundle.Bundle) {
+			if b.Envelope != nil {
+				b.Envelope.Signatures[0].Sig[8] ^= 1
+			} else {
+				b.Message.Signature[8] ^= 1
+			}
+		},
+		"another content": func(b *bundle.Bundle) {
+			if b.Envelope != nil {
+				b.Envelope.Payload = statementOf(strings.Replace(goodSubject, "a", "b", 1))
+			} else {
+				b.Message.Digest.Digest[0] ^= 1
+			}
+		},
+		"no key":          func(b *bundle.Bundle) { b.Material.PublicKey = nil },
+		"a key of no use": func(b *bundle.Bundle) { b.Material.PublicKey.Hint = "00" },
+		"no signature": func(b *bundle.Bundle) {
+			if b.Envelope != nil {
+				b.Envelope.Signatures[0].Sig = nil
+			} else {
+				b.Message.Signature = nil
+			}
+		},
+	} {
+		for _, content := range []Content{{Statement: statementOf(goodSubject)}, {Digest: make([]byte, 32)}} {
+			d, err := c.Draft(t.Context(), content, "", signer(t, key))
+			if err != nil {
+				t.Fatal(err)
+			}
+			change(d.form)
+			data, err := d.MarshalJSON()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d, err = ParseDraft(data); err != nil { // as it is kept
+				t.Fatal(err)
+			}
+			for generation := 1; generation <= 2; generation++ {
+				logged = 0
+				if _, err := c.Log(t.Context(), r, d, generation, time.Now()); err == nil || (logged > 0) != (name == "honest") {
+					t.Errorf("%s, v%d: %v, %d requests", name, generation, err, logged)
+				}
+			}
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -133,5 +134,44 @@ func TestEndpoints(t *testing.T) {
 			t.Errorf("signed in with %s", device)
 		}
 		cancel()
+	}
+}
+
+// TestPKCE: nobody signs in where whoever listens could take the code, and the code is bound by
+// a challenge that hides what it is bound to.
+func TestPKCE(t *testing.T) {
+	const issuer = "https://issuer.example"
+	for name, x := range map[string]struct {
+		methods any
+		auth    string
+		ok      bool
+	}{
+		"S256":                   {[]string{"plain", "S256"}, issuer + "/auth", true},
+		"plain":                  {[]string{"plain"}, issuer + "/auth", false},
+		"none":                   {[]string{}, issuer + "/auth", false},
+		"missing":                {nil, issuer + "/auth", false},
+		"in lower case":          {[]string{"s256"}, issuer + "/auth", false},
+		"Microsoft":              {nil, "https://login.microsoftonline.com/x/authorize", true},
+		"Microsoft of the state": {nil, "https://LOGIN.microsoftonline.us/x/authorize", true},
+		"a name like it":         {nil, "https://login.microsoftonline.com.example/authorize", false},
+		"text":                   {"S256", issuer + "/auth", false},
+	} {
+		for _, device := range []bool{false, true} {
+			h := &liar{issuer: issuer, doc: honest(issuer)}
+			h.doc["authorization_endpoint"], h.doc["code_challenge_methods_supported"] = x.auth, x.methods
+			opened := ""
+			_, err := SignIn(t.Context(), issuer, device, h, func(string) {}, func(u string) error {
+				opened = u
+				return io.EOF
+			})
+			asked := opened != "" || len(h.asked) > 1
+			if err == nil || asked != x.ok {
+				t.Errorf("%s, device %v: %v; asked %q, opened %q", name, device, err, h.asked, opened)
+			}
+			if u, err := url.Parse(opened); opened != "" && (err != nil || u.Query().Get("code_challenge_method") != "S256" ||
+				len(u.Query().Get("code_challenge")) != 43 || u.Query().Has("code_verifier")) {
+				t.Errorf("%s: opened %q", name, opened)
+			}
+		}
 	}
 }
