@@ -44,6 +44,6 @@ if [ -n "$digest" ]; then
   tar -xzf "$dir/$file" -C "$dir" "$name"
 else
   echo "no release for $os/$arch: building from this checkout"
-  GOFLAGS='' GOWORK=off go build -C "$here/.." -trimpath -buildvcs=false -tags grpcnotrace -o "$dir/$name" ./cmd/repopolicy
+  GOFLAGS='' GOWORK=off go build -C "$here/.." -trimpath -buildvcs=false -o "$dir/$name" ./cmd/repopolicy
 fi
 echo "program=$dir/$name" >> "$GITHUB_OUTPUT"

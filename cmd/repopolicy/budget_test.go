@@ -34,7 +34,7 @@ func build(t *testing.T) program {
 	dir := t.TempDir()
 	p := program{filepath.Join(dir, "repopolicy"), filepath.Join(dir, "measure")}
 	for out, pkg := range map[string]string{p.bin: ".", p.measure: "./testdata/measure"} {
-		if text, err := exec.Command("go", "build", "-tags", "grpcnotrace", "-o", out, pkg).CombinedOutput(); err != nil {
+		if text, err := exec.Command("go", "build", "-o", out, pkg).CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}
 	}

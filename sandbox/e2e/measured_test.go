@@ -40,7 +40,7 @@ func newMeasured(t testing.TB) measured {
 	t.Helper()
 	m := measured{bin: t.TempDir(), env: viaProxy(t, strings.TrimPrefix(stack.URL(sandbox.Forge), "http://"))}
 	for from, to := range map[string]string{"../../cmd/repopolicy": "repopolicy", "testdata/maxrss": "maxrss"} {
-		cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-tags", "grpcnotrace", "-ldflags=-s -w", "-o", filepath.Join(m.bin, to), ".")
+		cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(m.bin, to), ".")
 		cmd.Dir = from
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
