@@ -126,8 +126,8 @@ var may = map[string][]string{
 	"internal/find": {
 		"internal/airgap", "internal/answers", "internal/bindings", "internal/budget", "internal/canonical", "internal/git",
 		"internal/lookup", "internal/memory", "internal/oci", "internal/rekor", "internal/release", "internal/sigstore",
-		"internal/strictjson", "internal/trust", "internal/trust/oci", "internal/trust/tuf", "internal/web", "policy",
-		"policy/chain",
+		"internal/spelling", "internal/strictjson", "internal/trust", "internal/trust/oci", "internal/trust/tuf",
+		"internal/web", "policy", "policy/chain",
 	},
 	"internal/gate": {
 		"internal/bindings", "internal/find", "internal/git", "internal/identity", "internal/release",
