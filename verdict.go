@@ -4,6 +4,8 @@ package repopolicy
 
 import (
 	"fmt"
+	"iter"
+	"slices"
 	"time"
 
 	"github.com/repopolicy/repopolicy/internal/account"
@@ -16,7 +18,7 @@ import (
 type Verdict struct {
 	class   policy.Class
 	policy  *Policy
-	entries []Entry
+	account *account.Account
 }
 
 // OK reports whether something was judged and everything that was is allowed.
@@ -31,7 +33,21 @@ func (v *Verdict) Policy() *Policy { return v.policy }
 
 // Entries returns what became of each input, in their order, and of the files that were named
 // as evidence.
-func (v *Verdict) Entries() []Entry { return v.entries }
+func (v *Verdict) Entries() []Entry { return slices.Collect(v.Each()) }
+
+// Each yields the entries one by one, so that those of a hundred thousand files need not be held at once.
+func (v *Verdict) Each() iter.Seq[Entry] {
+	return func(yield func(Entry) bool) {
+		if v == nil || v.account == nil {
+			return
+		}
+		for _, e := range v.account.Entries() {
+			if !yield(newEntry(&e)) {
+				return
+			}
+		}
+	}
+}
 
 // Entry is one input and its fate.
 type Entry struct {
@@ -134,21 +150,22 @@ type LogEntry struct {
 }
 
 func newVerdict(p *Policy, acc *account.Account) *Verdict {
-	v := &Verdict{class: acc.Class(), policy: p}
-	for _, e := range acc.Entries() {
-		x := Entry{Input: e.Input, Fate: string(e.Fate), For: e.For, Reason: e.Reason, Detail: e.Detail}
-		if e.Result != nil {
-			x.Result = newResult(e.Result)
-		}
-		v.entries = append(v.entries, x)
+	return &Verdict{class: acc.Class(), policy: p, account: acc}
+}
+
+func newEntry(e *account.Entry) Entry {
+	out := Entry{Input: e.Input, Fate: string(e.Fate), For: e.For, Reason: e.Reason, Detail: e.Detail}
+	if e.Result != nil {
+		out.Result = newResult(e.Result)
 	}
-	return v
+	return out
 }
 
 func newResult(r *release.Result) *Result {
 	out := &Result{Artifact: r.Artifact.Arg, Digests: r.Digests, Decision: r.Decision}
 	if r.Evidence != nil {
 		out.Evidence = newEvidence(r.Evidence)
+		out.Evidence.Name = r.SignedName()
 	}
 	for _, e := range r.Others {
 		out.Others = append(out.Others, newEvidence(e))

@@ -143,6 +143,7 @@ func (c *Client) Verify(ctx context.Context, p *Policy, options ...VerifyOption)
 	if err := pub.folder.Deliver(acc); err != nil {
 		return nil, policy.Faultf(policy.ArtifactRead, "--download: %s", err)
 	}
+	acc.Close()
 	return v, nil
 }
 

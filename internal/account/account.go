@@ -82,6 +82,18 @@ func (a *Account) Others() []Entry {
 	return out
 }
 
+// Close drops what nobody needs any more of what was judged, once all of it is delivered: what is left
+// says what became of each input.
+func (a *Account) Close() {
+	for i := range a.entries {
+		e := &a.entries[i]
+		e.artifact = nil
+		if e.Result != nil {
+			e.Result.Artifact.Close()
+		}
+	}
+}
+
 // Class returns the class of the run: OK only if something was judged and every
 // verdict is permitted.
 func (a *Account) Class() policy.Class {
@@ -309,8 +321,8 @@ func (t *taking) explainNames() {
 
 // account closes the list.
 func (t *taking) account(ctx context.Context) *Account {
-	out := &Account{}
-	var results []*release.Result
+	out := &Account{entries: make([]Entry, 0, len(t.entries)+len(t.run.Named))}
+	results := make([]*release.Result, 0, len(t.entries))
 	for i, e := range t.entries {
 		in := t.run.Inputs[i]
 		e.Input = in.Artifact.Arg
@@ -373,10 +385,11 @@ func (t *taking) named(in *release.Input, results []*release.Result) Entry {
 
 // refused turns a verdict into a denial.
 func refused(old *release.Result, a *release.Artifact, r policy.Reason, detail string) *release.Result {
-	out := &release.Result{Artifact: a}
+	out := &release.Result{}
 	if old != nil {
-		out.Digests, out.Evidence, out.Others = old.Digests, old.Evidence, old.Others
+		*out = *old
 	}
+	out.Artifact = a
 	out.Decision = policy.Decision{Reason: r, Detail: detail}
 	return out
 }

@@ -210,7 +210,7 @@ func (d *delivery) judge(ctx context.Context) (say func() error, err error) {
 		return nil, err
 	}
 	entries := d.renamed(v.Entries())
-	say = func() error { return d.say(ctx, q, v, entries, false) }
+	say = func() error { return d.say(ctx, q, v, slices.Values(entries), false) }
 	if !v.OK() {
 		if err := say(); err != nil {
 			d.Report(err)

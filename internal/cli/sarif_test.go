@@ -109,7 +109,7 @@ func syntheticReport(name, detail string, reasons ...policy.Reason) *report.Repo
 	for _, e := range entries {
 		classes = append(classes, e.Result.Class())
 	}
-	return report.New(sum, policy.Worst(classes...), entries, false, nil)
+	return report.New(sum, policy.Worst(classes...), slices.Values(entries), false, nil)
 }
 
 // TestSARIF holds what is written against the schema of the standard, a library

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"iter"
 	"strings"
 	"sync"
 	"time"
@@ -230,7 +231,7 @@ func (a *app) watch(q *question, p *repopolicy.Policy) (stop func()) {
 
 // conclude prints a verdict, and returns the error of one that does not allow.
 func (a *app) conclude(ctx context.Context, q *question, v *repopolicy.Verdict, full bool) error {
-	if err := a.say(ctx, q, v, v.Entries(), full); err != nil {
+	if err := a.say(ctx, q, v, v.Each(), full); err != nil {
 		// A verdict that says no stays one, however little could be said of it.
 		if v.OK() {
 			return err
@@ -245,7 +246,7 @@ func (a *app) conclude(ctx context.Context, q *question, v *repopolicy.Verdict, 
 
 // say prints a verdict, and before one that does not allow what was demanded.
 func (a *app) say(
-	ctx context.Context, q *question, v *repopolicy.Verdict, entries []repopolicy.Entry, full bool,
+	ctx context.Context, q *question, v *repopolicy.Verdict, entries iter.Seq[repopolicy.Entry], full bool,
 ) error {
 	o, s := q.options, q.summary(v.Policy())
 	r := report.New(s, v.Class(), entries, full, a.advice(ctx, q, v, full))

@@ -15,9 +15,9 @@ import (
 	"github.com/repopolicy/repopolicy/policy"
 )
 
-// MaxArtifacts is the number of artifacts that one run judges at most: what it says
-// of each has to fit into its budget.
-const MaxArtifacts = 16_000
+// MaxArtifacts is the number of artifacts that one run judges at most: the longest checksum file
+// (sums.MaxEntries) with itself and what lies beside it. What it says of each has to fit into its budget.
+const MaxArtifacts = 110_000
 
 // Artifact is one thing to judge: a file, or a digest of something that is not
 // at hand.

@@ -168,6 +168,17 @@ func (a *Artifact) Unchanged() *Failure {
 	return failf(policy.ArtifactChanged, "%s was replaced or written to while it was judged", a.Path)
 }
 
+var errClosed = failf(policy.Internal, "it was judged already")
+
+// Close drops what only judging needs. The artifact cannot be judged again.
+func (a *Artifact) Close() {
+	a.Listed, a.Place, a.found, a.parts = nil, nil, nil, nil
+	a.Err = errClosed
+	a.content.mu.Lock()
+	defer a.content.mu.Unlock()
+	a.content.seen, a.content.digests = nil, nil
+}
+
 // digestIn returns the hex digest in that algorithm, "" if there is none.
 func digestIn(digests []policy.Digest, alg string) string {
 	for _, d := range digests {

@@ -22,6 +22,7 @@ const (
 	bytesPerVouch    = 1 << 10 // of what is kept of an input that is evidence
 	bytesPerResult   = 2 << 10 // of a verdict, with what is printed of it
 	bytesPerEvidence = 3 << 10 // of what was found for it
+	bytesPerShared   = 900     // of a verdict by evidence that others have, too
 	bytesPerRule     = 200     // of what a rule says of it
 	bytesPerMismatch = 500
 )

@@ -86,6 +86,8 @@ type Judge struct {
 	Ignored func(path string, err error)
 
 	finder *finder
+	same   same
+	algs   sync.Map // digest algorithms of statements, by *sigstore.Bundle
 	once   sync.Once
 	roots  []*sigstore.Root
 	err    error
@@ -103,6 +105,7 @@ type Result struct {
 	Evidence *Evidence // that the decision is about; nil if there is none
 	Others   []*Evidence
 
+	called    string    // the name that signed content gives, where Evidence is that of many
 	unreached *Evidence // the first that could not be had
 	unlisted  string    // why no trust root was asked that might list it
 	hold      *hold     // of what is looked at for it
@@ -236,6 +239,13 @@ func (j *Judge) safely(ctx context.Context, a *Artifact) (res *Result) {
 // counted judges, and counts what is kept of it.
 func (j *Judge) counted(ctx context.Context, a *Artifact) *Result {
 	res := j.safely(ctx, a)
+	res.hold = nil
+	if j.same.share(res) {
+		if f := j.finder.hold.take(bytesPerShared); f != nil {
+			return &Result{Artifact: a, Decision: f.decision()}
+		}
+		return res
+	}
 	n := int64(bytesPerResult)
 	for _, ev := range append(res.Others, res.Evidence) {
 		if ev == nil {
@@ -479,7 +489,7 @@ func (j *Judge) hash(ctx context.Context, res *Result, attempts []attempt) error
 		if at.via != nil {
 			algs = append(algs, at.via.algorithms()...)
 		} else if at.c.Bundle != nil {
-			algs = append(algs, algorithms(at.c.Bundle)...)
+			algs = append(algs, j.algorithms(at.c.Bundle)...)
 		}
 	}
 	if a.Listed != nil {
@@ -496,6 +506,16 @@ func (j *Judge) digest(ctx context.Context, res *Result, algs []string) error {
 	}
 	res.Digests = digests
 	return nil
+}
+
+// algorithms returns those of a bundle, found out once: a statement may be about 10,000 artifacts.
+func (j *Judge) algorithms(b *sigstore.Bundle) []string {
+	if known, ok := j.algs.Load(b); ok {
+		return known.([]string)
+	}
+	out := slices.Clip(algorithms(b))
+	j.algs.Store(b, out)
+	return out
 }
 
 // algorithms returns a smallest set of digest algorithms in which the bundle

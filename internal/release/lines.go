@@ -41,7 +41,10 @@ func (j *Judge) linesFor(ctx context.Context, r *Result, o *otherLines) {
 	if r.Evidence != nil {
 		via = r.Evidence.Via
 	}
-	self := a.Listed == nil && j.isSums(a)
+	if l := a.Listed; l != nil && l.Sums.Arg == via { // its lines are inputs
+		return
+	}
+	self := a.Listed == nil && !o.done[a.where()] && j.isSums(a)
 	other := func(s *sumsFile) bool {
 		return (via == "" || s.self.Arg != via) && (!self || s.self.where() != a.where())
 	}

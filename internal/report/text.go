@@ -22,6 +22,7 @@ import (
 func (p *Printer) Verdict(r *Report, full bool) {
 	allowed := 0
 	var brief []*Artifact
+	var alike alike
 	for i := range r.Artifacts {
 		x := &r.Artifacts[i]
 		if x.Permitted {
@@ -35,9 +36,12 @@ func (p *Printer) Verdict(r *Report, full bool) {
 			p.Head(Good, x.Verdict, "%s%s%s  %s", pad(x.Verdict), Named(x.Artifact), x.calledOtherwise(), x.released())
 		default:
 			brief = append(brief, x)
-			p.denied(x)
+			if !alike.has(x) {
+				p.denied(x)
+			}
 		}
 	}
+	p.alike(&alike)
 	p.remarks(brief)
 	p.notJudged(r.NotJudged, full)
 	p.judgedBy(r)

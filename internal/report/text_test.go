@@ -4,6 +4,7 @@ package report
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ func allowedBy(name string, by ...InForce) Artifact {
 		Artifact: name, Verdict: "OK", Reason: policy.Allowed, Permitted: true, Rule: "binaries", Tag: "v1",
 		JudgedBy: by, Evidence: &Evidence{
 			Verified: true, Checked: true, Times: []Time{{Time: time.Date(2026, 7, 2, 0, 0, 0, 0, time.UTC)}},
-			Signer: Signer{
+			Signer: &Signer{
 				Kind: policy.KindURI, Identity: "https://github.com/acme/widget/.github/workflows/release.yml@refs/tags/v1",
 				Repository: "https://github.com/acme/widget", Environment: "release",
 				Config: "https://github.com/acme/widget/.github/workflows/release.yml@refs/tags/v1",
@@ -100,7 +101,7 @@ func TestVerdictText(t *testing.T) {
 		},
 		"evidence that failed": {
 			[]Artifact{{Artifact: "a", Verdict: "DENY", Reason: policy.SignatureInvalid, Message: "no", Evidence: &Evidence{
-				Checked: true, Signer: Signer{Kind: policy.KindEmail, Identity: "alice@example.com", Issuer: "https://issuer"},
+				Checked: true, Signer: &Signer{Kind: policy.KindEmail, Identity: "alice@example.com", Issuer: "https://issuer"},
 			}}}, nil,
 			"DENY  a  no [signature-invalid]\n  claims       alice@example.com (https://issuer); that did not verify\n" +
 				"policy version 3, the newest; " + sure + "\n",
@@ -149,4 +150,48 @@ func FuzzWrap(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestAlike: what is wrong with one file of evidence is said once, whatever else is alike five times,
+// and how many more there are. With -v each is named.
+func TestAlike(t *testing.T) {
+	invalid := func(name, path, detail string) Artifact {
+		return Artifact{
+			Artifact: name, Verdict: "INVALID", Reason: policy.BundleInvalid, Message: "malformed", Detail: detail,
+			Evidence: &Evidence{Path: path, Signer: &Signer{}},
+		}
+	}
+	missing := func(name, differs string) Artifact {
+		return Artifact{
+			Artifact: name, Verdict: "DENY", Reason: policy.RuleMismatch, Message: "no rule",
+			Nearest: &Rule{Rule: "r", Mismatches: []Mismatch{{Field: "ref", Want: "a", Got: differs}}},
+		}
+	}
+	r := &Report{Verdict: "INVALID", Criteria: &Summary{Roots: []string{"public-good"}}}
+	for i := range 1000 {
+		r.Artifacts = append(r.Artifacts, invalid(fmt.Sprint("f", i), "one.json", "why"), missing(fmt.Sprint("g", i), "b"))
+	}
+	r.Artifacts = append(r.Artifacts, invalid("other", "two.json", "why"), invalid("third", "one.json", "else"),
+		missing("fourth", "c"))
+	print := func(full bool) string {
+		var out bytes.Buffer
+		NewPrinter(&out).Verdict(r, full)
+		return out.String()
+	}
+	text := print(false)
+	for want, n := range map[string]int{
+		"INVALID  f0  malformed [bundle-invalid]": 1, "because      why": 2, "because      else": 1, "ref is b": 5, "ref is c": 1,
+		"INVALID  999 more as f0 is [bundle-invalid]; -v names them\n": 1, "  995 more as g0 is [rule-mismatch]": 1,
+		"INVALID: 0 of 2003 artifacts allowed": 1, " f1 ": 0, " g4 ": 1, " g5 ": 0, " other ": 1, " third ": 1, " fourth ": 1,
+	} {
+		if got := strings.Count(text, want); got != n {
+			t.Errorf("%q %d times, want %d", want, got, n)
+		}
+	}
+	if text := print(true); strings.Contains(text, "more as") || !strings.Contains(text, "f999") {
+		t.Error("-v leaves some out")
+	}
+	if t.Failed() {
+		t.Logf("%.3000s", text)
+	}
 }

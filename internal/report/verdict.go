@@ -3,6 +3,7 @@
 package report
 
 import (
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -93,23 +94,23 @@ type Input struct {
 }
 
 type Artifact struct {
-	Artifact string            `json:"artifact"`
-	Fate     string            `json:"fate"`
-	Digests  map[string]string `json:"digests"`
-	Verdict  string            `json:"verdict"`
-	Reason   policy.Reason     `json:"reason"`
-	Message  string            `json:"message"`
-	Detail   string            `json:"detail,omitempty"`
-	Hint     string            `json:"hint,omitempty"`
-	Next     string            `json:"next,omitempty"` // command to type
-	Rule     string            `json:"rule,omitempty"`
-	Tag      string            `json:"tag,omitempty"`
-	JudgedBy []InForce         `json:"judged_by,omitempty"` // versions of the policy, each of which has to allow
-	Evidence *Evidence         `json:"evidence,omitempty"`
-	Nearest  *Rule             `json:"nearest,omitempty"`
-	Rules    []Rule            `json:"rules,omitempty"` // explain only
-	Notes    []Note            `json:"notes,omitempty"`
-	Others   []Other           `json:"other_evidence,omitempty"`
+	Artifact string        `json:"artifact"`
+	Fate     string        `json:"fate"`
+	Digests  Digests       `json:"digests"`
+	Verdict  string        `json:"verdict"`
+	Reason   policy.Reason `json:"reason"`
+	Message  string        `json:"message"`
+	Detail   string        `json:"detail,omitempty"`
+	Hint     string        `json:"hint,omitempty"`
+	Next     string        `json:"next,omitempty"` // command to type
+	Rule     string        `json:"rule,omitempty"`
+	Tag      string        `json:"tag,omitempty"`
+	JudgedBy []InForce     `json:"judged_by,omitempty"` // versions of the policy, each of which has to allow
+	Evidence *Evidence     `json:"evidence,omitempty"`
+	Nearest  *Rule         `json:"nearest,omitempty"`
+	Rules    []Rule        `json:"rules,omitempty"` // explain only
+	Notes    []Note        `json:"notes,omitempty"`
+	Others   []Other       `json:"other_evidence,omitempty"`
 
 	Permitted bool `json:"-"`
 
@@ -134,7 +135,7 @@ type Evidence struct {
 	Name      string     `json:"signed_name,omitempty"` // that the signed content gives to the artifact
 	Verified  bool       `json:"verified"`              // false: what follows is only claimed
 	Checked   bool       `json:"checked"`               // whether it was tried to verify it
-	Signer    Signer     `json:"signer"`
+	Signer    *Signer    `json:"signer"`
 	Predicate string     `json:"predicate_type,omitempty"`
 	MediaType string     `json:"media_type,omitempty"`
 	Root      string     `json:"trusted_root,omitempty"`
@@ -265,18 +266,19 @@ func UnboundSummaryOf(repository string, k repopolicy.Knowledge) *UnboundSummary
 type Advice func(*repopolicy.Result) (hint string, command []string)
 
 // New returns the report of a run; full is for explain. Advise may be nil.
-func New(s *Summary, class policy.Class, entries []repopolicy.Entry, full bool, advise Advice) *Report {
+func New(s *Summary, class policy.Class, entries iter.Seq[repopolicy.Entry], full bool, advise Advice) *Report {
 	s.AsOf = s.AsOf.UTC().Truncate(time.Second)
 	r := &Report{
 		Schema: SchemaURL("verdict-v1"), Verdict: class.String(), Exit: class.Exit(), Tool: "repopolicy " + Version(),
 		Criteria: s, Artifacts: []Artifact{}, NotJudged: []Input{}, Alarms: append([]string{}, s.Alarms...),
 	}
-	for _, e := range entries {
+	var same sharedEvidence
+	for e := range entries {
 		if e.Result == nil {
 			r.NotJudged = append(r.NotJudged, Input{e.Input, e.Fate, e.For, e.Reason, e.Detail})
 			continue
 		}
-		x := newArtifact(e.Result, full)
+		x := same.artifact(e.Result, full)
 		if advise != nil && !x.Permitted {
 			x.advised(advise(e.Result))
 		}
@@ -286,14 +288,11 @@ func New(s *Summary, class policy.Class, entries []repopolicy.Entry, full bool, 
 	return r
 }
 
-func newArtifact(res *repopolicy.Result, full bool) Artifact {
+func (s *sharedEvidence) artifact(res *repopolicy.Result, full bool) Artifact {
 	d := res.Decision
 	a := Artifact{
-		Artifact: res.Artifact, Digests: map[string]string{}, Verdict: res.Class().String(), Reason: d.Reason,
+		Artifact: res.Artifact, Digests: res.Digests, Verdict: res.Class().String(), Reason: d.Reason,
 		Message: d.Reason.Text(), Detail: d.Detail, Rule: d.Rule, Tag: d.Tag, Permitted: res.Class() == policy.ClassOK,
-	}
-	for _, dg := range res.Digests {
-		a.Digests[dg.Alg] = dg.Hex
 	}
 	for _, v := range d.Versions {
 		a.JudgedBy = append(a.JudgedBy, newInForce(v))
@@ -319,7 +318,7 @@ func newArtifact(res *repopolicy.Result, full bool) Artifact {
 		a.Notes = append(a.Notes, Note(n))
 	}
 	if ev := res.Evidence; ev != nil {
-		a.Evidence = newEvidence(ev)
+		a.Evidence = s.evidence(ev)
 	}
 	for _, o := range res.Others {
 		a.Others = append(a.Others, Other{
@@ -373,24 +372,18 @@ func newRule(r policy.RuleResult) Rule {
 	return out
 }
 
-func newEvidence(ev *repopolicy.Evidence) *Evidence {
-	id := ev.Signer
+func (s *sharedEvidence) evidence(ev *repopolicy.Evidence) *Evidence {
 	out := &Evidence{
 		Path: ev.Path, Form: ev.Form, Item: ev.Item, Via: ev.Via, Name: ev.Name,
 		Verified: ev.Verified, Checked: ev.Checked,
 		Predicate: ev.Predicate, MediaType: ev.MediaType,
-		Signer: NewSigner(id),
+		Signer: s.signer(ev.Signer),
 	}
 	if ev.Sum != "" {
 		out.Digest = "sha256:" + ev.Sum
 	}
 	out.Root = ev.Root
-	for _, t := range ev.Times {
-		out.Times = append(out.Times, Time(t))
-	}
-	for _, e := range ev.Log {
-		out.Log = append(out.Log, newLogEntry(e))
-	}
+	s.times(out, ev)
 	if t := ev.Target; t.Root != "" {
 		out.Target = &Target{Root: t.Root, Path: t.Path, Role: t.Role, Version: ev.TargetVersion}
 		if ev.Verified {

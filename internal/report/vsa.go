@@ -79,7 +79,7 @@ func NewVSA(r *Report) (*VSA, error) {
 		x := &r.Artifacts[i]
 		passed = passed && x.Permitted && len(x.Digests) > 0
 		if len(x.Digests) > 0 {
-			s.Subject = append(s.Subject, vsaResource{Name: x.Artifact, Digest: x.Digests})
+			s.Subject = append(s.Subject, vsaResource{Name: x.Artifact, Digest: x.Digests.object()})
 		}
 		if ev := x.Evidence; ev != nil && !seen[ev.Path] {
 			seen[ev.Path] = true

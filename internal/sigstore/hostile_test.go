@@ -275,7 +275,7 @@ func hostile(t testing.TB, inst, stranger *sigstoretest.Instance) []hostileCase 
 		}), reason: policy.ArtifactMismatch},
 		{
 			name:   "case-116-too-many-subjects",
-			req:    envelope(func(r *request) { r.Statement = statementOf(slices.Repeat([]string{goodSubject}, 1025)...) }),
+			req:    envelope(func(r *request) { r.Statement = statementOf(slices.Repeat([]string{goodSubject}, 10_001)...) }),
 			reason: policy.StatementInvalid,
 		},
 		{name: "case-116-too-many-digests", req: envelope(func(r *request) {

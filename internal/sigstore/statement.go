@@ -20,7 +20,7 @@ const (
 	statementV01  = "https://in-toto.io/Statement/v0.1"
 	statementV1   = "https://in-toto.io/Statement/v1"
 
-	maxSubjects = 1024
+	maxSubjects = 10_000
 	maxDigests  = 32 // of one subject
 	maxName     = 4 << 10
 

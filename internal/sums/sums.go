@@ -21,10 +21,10 @@ import (
 )
 
 // MaxBytes is the largest checksum file that is read.
-const MaxBytes = 16 << 20
+const MaxBytes = 32 << 20
 
 // MaxEntries is how many files a list names at most.
-const MaxEntries = 16_000
+const MaxEntries = 100_000
 
 // List is a checksum file of which every line was understood.
 type List struct {
