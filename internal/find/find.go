@@ -183,6 +183,15 @@ func (f *Finder) begin(ctx context.Context, q *Query) (*Found, *answers.Descript
 // Find finds the policy that a question is about. The error is a [*policy.Fault], or says
 // that this machine failed.
 func (f *Finder) Find(ctx context.Context, q *Query) (*Found, error) {
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	begun, kept := f.fetchAhead(ctx, q), false
+	defer func() {
+		if !kept {
+			begun.end()
+		}
+	}()
 	out, descriptor, err := f.begin(ctx, q)
 	if err != nil {
 		return nil, err
@@ -192,9 +201,10 @@ func (f *Finder) Find(ctx context.Context, q *Query) (*Found, error) {
 		return nil, err
 	}
 	out.AnchoredBy = by
-	if err := f.read(ctx, out, descriptor != nil); err != nil {
+	if err := f.read(ctx, out, descriptor != nil, begun); err != nil {
 		return nil, err
 	}
+	kept = true
 	state, err := f.State(out.Root)
 	if err != nil {
 		return nil, err

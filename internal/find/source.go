@@ -31,12 +31,12 @@ func (f *Finder) Read(ctx context.Context, q *Query) (*Found, *answers.Descripto
 	if err != nil {
 		return nil, nil, err
 	}
-	return out, descriptor, f.read(ctx, out, descriptor != nil)
+	return out, descriptor, f.read(ctx, out, descriptor != nil, nil)
 }
 
 // read reads the signature files of the policy: those of the repository, those that are
 // carried, or those of a registry; and the staple, if there is a directory.
-func (f *Finder) read(ctx context.Context, out *Found, staples bool) (err error) {
+func (f *Finder) read(ctx context.Context, out *Found, staples bool, begun *ahead) (err error) {
 	q := out.query
 	switch {
 	case q.Carried != nil:
@@ -45,7 +45,7 @@ func (f *Finder) read(ctx context.Context, out *Found, staples bool) (err error)
 	case q.From != nil:
 		return f.fromRegistry(ctx, out)
 	}
-	if out.Snapshot, err = f.snapshot(ctx, out, staples); err != nil {
+	if out.Snapshot, err = f.snapshot(ctx, out, staples, begun); err != nil {
 		return err
 	}
 	if out.Files, err = policyFiles(out.Snapshot); err != nil {
@@ -56,7 +56,7 @@ func (f *Finder) read(ctx context.Context, out *Found, staples bool) (err error)
 
 // snapshot returns the newest state of the repository's refs: from a clone, or from its
 // server.
-func (f *Finder) snapshot(ctx context.Context, out *Found, staples bool) (*git.Snapshot, error) {
+func (f *Finder) snapshot(ctx context.Context, out *Found, staples bool, begun *ahead) (*git.Snapshot, error) {
 	q := out.query
 	switch {
 	case q.Clone != "":
@@ -70,7 +70,15 @@ func (f *Finder) snapshot(ctx context.Context, out *Found, staples bool) (*git.S
 	case q.Offline:
 		return nil, unfetched()
 	}
-	return f.fetched(ctx, out, staples)
+	staple := ""
+	if staples {
+		staple = bindings.StapleName(out.Root.Root, out.Root.Forges)
+	}
+	s, err := begun.take(ctx, f, out.Repository, staple)
+	if err == nil && s.MovedTo != "" {
+		f.say("note: %s has moved to %s", out.Repository, s.MovedTo)
+	}
+	return s, err
 }
 
 // cloned is snapshot for a clone.
@@ -89,8 +97,9 @@ func cloned(ctx context.Context, q *Query, repo policy.Locator) (*git.Snapshot, 
 	return s, nil
 }
 
-// fetched is snapshot for a server.
-func (f *Finder) fetched(ctx context.Context, out *Found, staples bool) (*git.Snapshot, error) {
+// fetched is snapshot for a server. Staple returns the name of the staple, "" for none, and is called
+// when it is known which files there are.
+func (f *Finder) fetched(ctx context.Context, repo policy.Locator, staple func() string) (*git.Snapshot, error) {
 	// What was fetched is read later, and ends with the run alone.
 	fetching := ctx
 	if f.Timeout > 0 {
@@ -99,18 +108,14 @@ func (f *Finder) fetched(ctx context.Context, out *Found, staples bool) (*git.Sn
 		defer timer.Stop()
 		fetching = limited
 	}
-	staple := bindings.StapleName(out.Root.Root, out.Root.Forges)
-	wanted := func(name string) bool { return bindings.IsPolicyName(name) || staples && name == staple }
+	wanted := func(name string) bool { return bindings.IsPolicyName(name) || name == staple() }
 	refs := []string{"refs/heads/" + bindings.BindingBranch}
-	s, err := git.Fetch(fetching, out.Repository.String(), f.Agent, f.Transport, refs, bindings.Dir, wanted)
+	s, err := git.Fetch(fetching, repo.String(), f.Agent, f.Transport, refs, bindings.Dir, wanted)
 	if err != nil && context.Cause(fetching) == context.DeadlineExceeded {
 		return nil, policy.Faultf(policy.RepositoryUnreachable, "no answer within %s", f.Timeout)
 	}
 	if err != nil {
 		return nil, GitFault(err)
-	}
-	if s.MovedTo != "" {
-		f.say("note: %s has moved to %s", out.Repository, s.MovedTo)
 	}
 	return s, nil
 }

@@ -109,6 +109,7 @@ type Result struct {
 	unreached *Evidence // the first that could not be had
 	unlisted  string    // why no trust root was asked that might list it
 	hold      *hold     // of what is looked at for it
+	ahead     *ahead    // evidence that was asked for already; nil if none was
 }
 
 // Evidence is one candidate and what came of it.
@@ -239,7 +240,7 @@ func (j *Judge) safely(ctx context.Context, a *Artifact) (res *Result) {
 // counted judges, and counts what is kept of it.
 func (j *Judge) counted(ctx context.Context, a *Artifact) *Result {
 	res := j.safely(ctx, a)
-	res.hold = nil
+	res.hold, res.ahead = nil, nil
 	if j.same.share(res) {
 		if f := j.finder.hold.take(bytesPerShared); f != nil {
 			return &Result{Artifact: a, Decision: f.decision()}
@@ -324,6 +325,9 @@ func (j *Judge) search(ctx context.Context, res *Result) *Failure {
 	rounds := j.rounds(res.Artifact)
 	if j.by().Genesis() == policy.GenesisFlags && (len(targets) > 0 || why != "") {
 		rounds = nil // no signature was asked for
+	} else {
+		res.ahead = j.askAhead(ctx, res)
+		defer res.ahead.end()
 	}
 	for _, attempts := range rounds {
 		if f := j.round(ctx, res, attempts(ctx, res)); f != nil {

@@ -340,6 +340,9 @@ func (j *Judge) publishedRounds(a *Artifact, p Place, name string) []round {
 	if !a.listed {
 		suffixes = forms.Suffixes[1:]
 		out = append(out, func(ctx context.Context, res *Result) []attempt {
+			if res.ahead != nil {
+				return about(a, res.ahead.wait())
+			}
 			return about(a, j.finder.guess(ctx, p, res.hold, name))
 		})
 	}
