@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -104,7 +105,7 @@ type Run struct {
 }
 
 // A short run ends before collecting garbage pays; the memory of a long one must not grow
-// with its length.
+// with its length. That a collection began at all says that a run is no short one.
 const (
 	gcShortRun = 400
 	gcLongRun  = 100
@@ -119,6 +120,17 @@ func collectAt(percent int) {
 	}
 }
 
+// collectSeldom lets a run collect garbage seldom until it did so once: then it has filled 16 MiB, and what
+// it holds at a time counts.
+func collectSeldom() {
+	collectAt(gcShortRun)
+	runtime.SetFinalizer(&collected{}, func(*collected) { LongRun() })
+}
+
+// collected is what nobody holds, so that the first collection finds it. It is of a size that is
+// allocated alone.
+type collected struct{ _ [32]byte }
+
 // Main runs the program whose commands tree builds, and returns its exit code (DESIGN 9).
 func Main(args []string, env Env, tree func(*Run) *cobra.Command) (code int) {
 	r := &Run{Env: env, args: args, Out: report.NewPrinter(env.Stdout), Err: report.NewPrinter(env.Stderr)}
@@ -130,7 +142,7 @@ func Main(args []string, env Env, tree func(*Run) *cobra.Command) (code int) {
 		}
 	}()
 	r.screens("")
-	collectAt(gcShortRun)
+	collectSeldom()
 	ctx, stop := interruptible(r.exit)
 	defer stop()
 	root := tree(r)

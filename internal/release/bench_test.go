@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/sigstore/sigstore-go/pkg/bundle"
 	"github.com/sigstore/sigstore-go/pkg/root"
@@ -82,8 +83,9 @@ func BenchmarkSigstoreGoLoop(b *testing.B) {
 
 const sumsFiles, sumsSize = 1000, 256 << 10
 
-// BenchmarkSumsUnderOneBundle judges 1,000 files under one signed checksum file.
-// Compare with BenchmarkSHA256, the floor.
+// BenchmarkSumsUnderOneBundle judges 1,000 files under one signed checksum file, in turns with SHA-256
+// of the same bytes in memory, on as many cores. It reports the second time as a part of the first: what
+// is missing to 100 is reading the files, and judging them.
 func BenchmarkSumsUnderOneBundle(b *testing.B) {
 	inst := sigstoretest.New(b)
 	files := map[string][]byte{}
@@ -98,12 +100,23 @@ func BenchmarkSumsUnderOneBundle(b *testing.B) {
 	files["SHA256SUMS"], files["SHA256SUMS.sigstore.json"] = sums.Bytes(), inst.Sign(req)
 	dir := put(b, files)
 	p, r := pin(b, workflowRule), parseRoot(b, inst, sigstoretest.RootOptions{})
-	b.SetBytes(sumsFiles * sumsSize)
+	var contents [][]byte
+	for _, data := range files {
+		contents = append(contents, data)
+	}
+	b.SetBytes(2 * sumsFiles * sumsSize)
+	var ours, floor time.Duration
 	for b.Loop() {
+		start := time.Now()
 		if c := Class(run(judge(p, r), filepath.Join(dir, "SHA256SUMS"))); c != policy.ClassOK {
 			b.Fatal(c)
 		}
+		ours += time.Since(start)
+		start = time.Now()
+		side(workers(), len(contents), func(i int) { sha256.Sum256(contents[i]) })
+		floor += time.Since(start)
 	}
+	b.ReportMetric(100*floor.Seconds()/ours.Seconds(), "%-of-sha256")
 }
 
 // BenchmarkSHA256 is the floor of BenchmarkSumsUnderOneBundle on as many cores.
