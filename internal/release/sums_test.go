@@ -13,6 +13,7 @@ import (
 
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
+	"github.com/repopolicy/repopolicy/internal/sums"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -157,7 +158,7 @@ func TestIsSums(t *testing.T) {
 		"SHA256SUMS": []byte("x"), "list": []byte(h + "  a\n"), "checksum": []byte("\x7fELF"), "text": []byte(h + "  a\nb\n"),
 		"digests.txt": []byte(h + "  a\nb\n"), "empty": nil,
 	})
-	large := []byte(strings.Repeat(h+"  a\n", (16<<20)/67+1))
+	large := []byte(strings.Repeat(h+"  a\n", sums.MaxBytes/67+1))
 	if IsSums(filepath.Join(put(t, map[string][]byte{"large": large}), "large")) {
 		t.Error("a file beyond the limit that is called like any other is a list")
 	}

@@ -21,10 +21,13 @@ import (
 )
 
 // MaxBytes is the largest checksum file that is read.
-const MaxBytes = 32 << 20
+const MaxBytes = 24 << 20
 
 // MaxEntries is how many files a list names at most.
 const MaxEntries = 100_000
+
+// maxRows is how many lines have a digest: each file may be listed by two algorithms.
+const maxRows = 2 * MaxEntries
 
 // List is a checksum file of which every line was understood.
 type List struct {
@@ -131,8 +134,8 @@ func (p *parser) read(n int, text string) error {
 	switch {
 	case r.err == nil, r.backErr == nil, r.alone != "":
 		p.rows, p.title, p.mid = append(p.rows, r), 0, true
-		if len(p.rows) > 4*MaxEntries {
-			return fmt.Errorf("it has more than %d lines", 4*MaxEntries)
+		if len(p.rows) > maxRows {
+			return fmt.Errorf("it has more than %d lines", maxRows)
 		}
 		return nil
 	case !p.mid && (isTitle(text) || p.title == n-1 && isUnderline(text)):
