@@ -5,6 +5,10 @@
 package main
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
 )
 
 const benchDigest = "46d4e2f74c4877316640000a6fdf8a8b59f1e0847667973e9859f774dd31b8f1" +
@@ -35,14 +41,68 @@ artifacts = ["pkg:npm/sigstore@*"]
 workflow  = ".github/workflows/release.yml"
 `
 
-// BenchmarkProcess runs whole processes that verify one real npm release
-// off-line, in turns: repopolicy with its policy, the smallest program with
-// sigstore-go, and cosign if COSIGN names it. It reports medians in milliseconds
-// and MiB, and the ratio of each pair to repopolicy's. To compare on one core:
+const (
+	benchSAN    = "https://github.com/sigstore/sigstore-js/.github/workflows/release.yml@refs/heads/main"
+	benchIssuer = "https://token.actions.githubusercontent.com"
+	benchOther  = "https://github.com/sigstore/sigstore-js/.github/workflows/other.yml@refs/heads/main"
+)
+
+// peer is a program that does what another one of the list does, which it is compared with.
+type peer struct {
+	name string
+	than string // the ratio is than's time by its own; "" for none
+	exit int
+	argv []string
+}
+
+// BenchmarkProcess runs whole processes off-line, in turns: repopolicy with its policy, the smallest
+// program with sigstore-go, cosign and gh. Each verifies a real release of npm, gh and its pair a
+// file with provenance. It reports medians in milliseconds and MiB, and of each pair the ratio.
+// COSIGN and GH name programs; REPOPOLICY_PEERS lets them be built. To compare on one core:
 //
-//	COSIGN=$(which cosign) taskset -c 0 go test -run '^$' -bench Process -benchtime 40x ./cmd/repopolicy
+//	REPOPOLICY_PEERS=1 taskset -c 0 go test -run '^$' -bench Process -benchtime 40x ./cmd/repopolicy
 func BenchmarkProcess(b *testing.B) {
-	dir := b.TempDir()
+	peers := processes(b, b.TempDir())
+	times, rss := map[string][]float64{}, map[string][]float64{}
+	for b.Loop() {
+		for _, p := range peers {
+			cmd := exec.Command(p.argv[0], p.argv[1:]...)
+			cmd.Env = append(os.Environ(), "GH_TOKEN=of-nobody")
+			start := time.Now()
+			out, err := cmd.CombinedOutput()
+			took := time.Since(start)
+			if code := cmd.ProcessState.ExitCode(); code != p.exit {
+				b.Fatalf("%s: exit %d: %v\n%s", p.name, code, err, out)
+			}
+			times[p.name] = append(times[p.name], float64(took.Microseconds())/1000)
+			if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+				rss[p.name] = append(rss[p.name], float64(u.Maxrss)/1024)
+			}
+		}
+	}
+	for _, p := range peers {
+		b.ReportMetric(median(times[p.name]), p.name+"-ms")
+		b.ReportMetric(median(rss[p.name]), p.name+"-MiB")
+		if p.than == "" {
+			continue
+		}
+		ratios := make([]float64, len(times[p.name]))
+		for n := range ratios {
+			ratios[n] = times[p.than][n] / times[p.name][n]
+		}
+		b.ReportMetric(median(ratios), "x-"+p.name)
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+func median(v []float64) float64 {
+	s := slices.Sorted(slices.Values(v))
+	return s[len(s)/2]
+}
+
+// processes writes the inputs of BenchmarkProcess, and returns what is run.
+func processes(b *testing.B, dir string) []peer {
+	b.Helper()
 	build := func(name, pkg string) string {
 		out := filepath.Join(dir, name)
 		text, err := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, pkg).CombinedOutput()
@@ -51,83 +111,74 @@ func BenchmarkProcess(b *testing.B) {
 		}
 		return out
 	}
+	write := func(name string, data []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			b.Fatal(err)
+		}
+		return path
+	}
 	mod, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/sigstore/sigstore-go").Output()
 	if err != nil {
 		b.Fatal(err)
 	}
 	data := filepath.Join(strings.TrimSpace(string(mod)), "pkg", "testing", "data")
-	bundle, root := filepath.Join(data, "bundles", "sigstore.js@2.0.0-provenance.sigstore.json"), filepath.Join(
-		data, "trusted-roots", "public-good.json",
-	)
-	pol := filepath.Join(dir, "policy.toml")
-	if err := os.WriteFile(pol, []byte(benchPolicy), 0o600); err != nil {
-		b.Fatal(err)
+	bundle := filepath.Join(data, "bundles", "sigstore.js@2.0.0-provenance.sigstore.json")
+	root := filepath.Join(data, "trusted-roots", "public-good.json")
+	good := write("policy.toml", []byte(benchPolicy))
+	other := write("other.toml", []byte(strings.Replace(benchPolicy, "release.yml", "other.yml", 1)))
+	ours := build("repopolicy", ".")
+	judges := func(policy string) []string {
+		return []string{ours, "verify", "--policy", policy, "--trusted-root", root, "-b", bundle, "sha512:" + benchDigest}
 	}
-	const (
-		san    = "https://github.com/sigstore/sigstore-js/.github/workflows/release.yml@refs/heads/main"
-		issuer = "https://token.actions.githubusercontent.com"
-	)
-	programs := []struct {
-		name string
-		args []string
-	}{
-		{
-			"repopolicy",
-			[]string{
-				build("repopolicy", "."), "verify", "--policy", pol, "--trusted-root", root, "-b", bundle,
-				"sha512:" + benchDigest,
-			},
-		},
-		{"minimal", []string{build("minimal", "./testdata/minimal"), root, bundle, benchDigest, san, issuer}},
-		{"repopolicy-version", []string{filepath.Join(dir, "repopolicy"), "version"}},
+	peers := []peer{
+		{"repopolicy", "", 0, judges(good)},
+		{"repopolicy-refuse", "", 1, judges(other)},
+		{"repopolicy-version", "", 0, []string{ours, "version"}},
+		{"minimal", "repopolicy", 0, []string{build("minimal", "./testdata/minimal"), root, bundle, benchDigest, benchSAN, benchIssuer}},
 	}
-	if cosign := os.Getenv("COSIGN"); cosign != "" {
-		programs = append(programs, []struct {
-			name string
-			args []string
-		}{
-			{
-				"cosign",
-				[]string{
-					cosign, "verify-blob-attestation", "--bundle", bundle, "--trusted-root", root,
-					"--certificate-identity", san, "--certificate-oidc-issuer", issuer, "--type", "slsaprovenance1",
-					"--digest", benchDigest, "--digestAlg", "sha512",
-				},
-			},
-			{"cosign-version", []string{cosign, "version"}},
-		}...)
-	}
-	times, rss := make([][]float64, len(programs)), make([][]float64, len(programs))
-	for b.Loop() {
-		for i, p := range programs {
-			cmd := exec.Command(p.args[0], p.args[1:]...)
-			start := time.Now()
-			out, err := cmd.CombinedOutput()
-			took := time.Since(start)
-			if err != nil {
-				b.Fatalf("%s: %v\n%s", p.name, err, out)
-			}
-			times[i] = append(times[i], float64(took.Microseconds())/1000)
-			if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-				rss[i] = append(rss[i], float64(u.Maxrss)/1024)
+	if cosign := at(b, "COSIGN", sigstoretest.Cosign); cosign != "" {
+		judges := func(san string) []string {
+			return []string{
+				cosign, "verify-blob-attestation", "--bundle", bundle, "--trusted-root", root,
+				"--certificate-identity", san, "--certificate-oidc-issuer", benchIssuer, "--type", "slsaprovenance1",
+				"--digest", benchDigest, "--digestAlg", "sha512",
 			}
 		}
+		peers = append(peers, peer{"cosign", "repopolicy", 0, judges(benchSAN)},
+			peer{"cosign-refuse", "repopolicy-refuse", 1, judges(benchOther)},
+			peer{"cosign-version", "repopolicy-version", 0, []string{cosign, "version"}})
 	}
-	median := func(v []float64) float64 {
-		s := slices.Clone(v)
-		slices.Sort(s)
-		return s[len(s)/2]
-	}
-	for i, p := range programs {
-		b.ReportMetric(median(times[i]), p.name+"-ms")
-		b.ReportMetric(median(rss[i]), p.name+"-MiB")
-		ratios := make([]float64, len(times[i]))
-		for n := range ratios {
-			ratios[n] = times[0][n] / times[i][n]
+	if gh := at(b, "GH", sigstoretest.GH); gh != "" {
+		inst := sigstoretest.New(b)
+		release := sigstoretest.Workflow("v1.2.3")
+		file := []byte("widget 1.2.3\n")
+		release.Statement = fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/`+
+			`provenance/v1","subject":[{"name":"widget_1.2.3.tar.gz","digest":{"sha256":"%x"}}],"predicate":{}}`, sha256.Sum256(file))
+		var line bytes.Buffer
+		whole := inst.Root(sigstoretest.RootOptions{})
+		if err := json.Compact(&line, whole); err != nil {
+			b.Fatal(err)
 		}
-		if i > 0 {
-			b.ReportMetric(median(ratios), "x-"+p.name)
+		artifact, signed := write("widget_1.2.3.tar.gz", file), write("widget.sigstore.json", inst.Sign(release))
+		rules, err := filepath.Abs("testdata/policy.toml")
+		if err != nil {
+			b.Fatal(err)
 		}
+		peers = append(peers, peer{"repopolicy-provenance", "", 0, []string{
+			ours, "verify", "--policy", rules, "--trusted-root", write("root.json", whole), "-b", signed, artifact,
+		}}, peer{"gh", "repopolicy-provenance", 0, []string{
+			gh, "attestation", "verify", artifact, "--bundle", signed, "--custom-trusted-root", write("root.jsonl", line.Bytes()),
+			"--repo", "acme/widget",
+		}})
 	}
-	b.ReportMetric(0, "ns/op")
+	return peers
+}
+
+// at returns the path of a peer, "" if there is none and none is to be built.
+func at(b *testing.B, name string, build func(testing.TB) string) string {
+	if path := os.Getenv(name); path != "" || os.Getenv("REPOPOLICY_PEERS") == "" {
+		return path
+	}
+	return build(b)
 }

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command figures prints what verifying costs, beside what it did when sigstore-go verified:
+// sizes, modules, start, one bundle beside cosign and gh, many bundles, long chains. It takes
+// some ten minutes; a quiet machine and the programs it builds are all it needs.
+//
+//	go run ./internal/scaffold/figures [ROW]
+//
+// Times are medians of runs in turns, on one core where taskset is at hand. With ROW only rows
+// whose name has it are measured.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"debug/buildinfo"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// row is one line of the table.
+type row struct {
+	name   string
+	before string // with sigstore-go v1.3.0 and Go 1.26, measured in the same ways
+	goal   string
+	now    func() (string, error)
+}
+
+func main() {
+	if err := run(strings.Join(os.Args[1:], " ")); err != nil {
+		fmt.Fprintln(os.Stderr, "figures:", err)
+		os.Exit(1)
+	}
+}
+
+func run(only string) error {
+	dir, err := os.MkdirTemp("", "figures")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	m := &measure{dir: dir, metrics: map[string]map[string]float64{}}
+	fmt.Printf("%-44s %-16s %-16s %s\n", "", "before", "goal", "now")
+	failed := false
+	for _, r := range m.rows() {
+		if !strings.Contains(r.name, only) {
+			continue
+		}
+		now, err := r.now()
+		if err != nil {
+			now, failed = "not measured: "+err.Error(), true
+		}
+		fmt.Printf("%-44s %-16s %-16s %s\n", r.name, r.before, r.goal, now)
+	}
+	if failed {
+		return errors.New("not every row was measured")
+	}
+	return nil
+}
+
+// measure runs what is measured once, however many rows want of it.
+type measure struct {
+	dir     string
+	metrics map[string]map[string]float64 // by benchmark and unit
+}
+
+const (
+	program = "github.com/repopolicy/repopolicy/cmd/repopolicy"
+	library = "github.com/repopolicy/repopolicy"
+)
+
+func (m *measure) rows() []row {
+	process := func(unit, format string) func() (string, error) {
+		return m.benchmark("./cmd/repopolicy", "Process", "40x", 1, unit, format)
+	}
+	return []row{
+		{"verify one bundle, ms", "14.5", "", process("repopolicy-ms", "%.1f")},
+		{"  of cosign's time", "0.47-0.50", "0.28", process("x-cosign", "%.2f")},
+		{"  of gh's time", "", "", process("x-gh", "%.2f")},
+		{"  of sigstore-go's smallest program's", "1.07", "", process("x-minimal", "%.2f")},
+		{"  resident, MiB", "22-26", "14", process("repopolicy-MiB", "%.1f")},
+		{"refuse, of cosign's time", "0.41", "0.20", process("x-cosign-refuse", "%.2f")},
+		{"version, ms", "8.6", "4", process("repopolicy-version-ms", "%.1f")},
+		{"package initialisers", "308", "", m.initialisers("count")},
+		{"  ms in all", "4.7-6.1", "", m.initialisers("ms")},
+		{"modules in the program", "97", "40", m.modules},
+		{"modules of the library but for Git and OCI", "", "25", m.libraryModules},
+		{"size, MB, -s -w", "21.2", "14", m.size("-trimpath", "-ldflags=-s -w")},
+		{"size, MB, go install", "39", "21", m.size()},
+		{"a distinct bundle, of its signatures", "2.3", "1.35",
+			m.benchmark("./internal/release", "DistinctOverSignatures", "5x", 1, "x-signatures", "%.2f")},
+		{"distinct bundles, two cores over one", "1.60", "1.9",
+			m.benchmark("./internal/release", "TwoCores", "5x", 2, "x-cores", "%.2f")},
+		{"files under one bundle, of SHA-256's speed", "72 %", "92 %",
+			m.benchmark("./internal/release", "SumsOverSHA256", "5x", 2, "percent", "%.0f %%")},
+		{"chain of 1,000 versions, s on two cores", "1.9-3.4", "1.2",
+			m.benchmark("./internal/bindings", "Resolve1000", "3x", 2, "s/chain", "%.2f")},
+		{"  live memory, MB", "201", "64",
+			m.benchmark("./internal/bindings", "Resolve1000", "3x", 2, "peak-MB", "%.0f")},
+	}
+}
+
+// command runs one in the module's directory.
+func command(env []string, name string, args ...string) ([]byte, error) {
+	cmd := exec.Command(name, args...)
+	cmd.Env = append(os.Environ(), env...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return out, fmt.Errorf("%s: %w: %s", name, err, lastLine(append(out, stderr.Bytes()...)))
+	}
+	return out, nil
+}
+
+func lastLine(out []byte) string {
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	return lines[len(lines)-1]
+}
+
+// benchmark returns the median of a unit over three runs of one benchmark.
+func (m *measure) benchmark(pkg, name, times string, cores int, unit, format string) func() (string, error) {
+	return func() (string, error) {
+		if m.metrics[name] == nil {
+			args := []string{
+				"go", "test", pkg, "-run", "^$", "-bench", "^Benchmark" + name + "$", "-benchtime", times, "-count", "3",
+				"-timeout", "30m", "-cpu", strconv.Itoa(cores),
+			}
+			if _, err := exec.LookPath("taskset"); err == nil && cores == 1 {
+				args = append([]string{"taskset", "-c", "0"}, args...)
+			}
+			out, err := command([]string{"REPOPOLICY_PEERS=1"}, args[0], args[1:]...)
+			if err != nil {
+				return "", err
+			}
+			m.metrics[name] = readMetrics(out)
+		}
+		v, ok := m.metrics[name][unit]
+		if !ok {
+			return "no peer at hand", nil
+		}
+		return fmt.Sprintf(format, v), nil
+	}
+}
+
+// readMetrics returns the medians of what a benchmark printed, by unit.
+func readMetrics(out []byte) map[string]float64 {
+	all := map[string][]float64{}
+	lines := bufio.NewScanner(bytes.NewReader(out))
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 4 || !strings.HasPrefix(fields[0], "Benchmark") {
+			continue
+		}
+		for i := 2; i+1 < len(fields); i += 2 {
+			if v, err := strconv.ParseFloat(fields[i], 64); err == nil {
+				all[fields[i+1]] = append(all[fields[i+1]], v)
+			}
+		}
+	}
+	medians := map[string]float64{}
+	for unit, v := range all {
+		slices.Sort(v)
+		medians[unit] = v[len(v)/2]
+	}
+	return medians
+}
+
+// build returns the path of the program, built with some flags.
+func (m *measure) build(flags ...string) (string, error) {
+	out := filepath.Join(m.dir, fmt.Sprintf("repopolicy%d", len(flags)))
+	if _, err := os.Stat(out); err == nil {
+		return out, nil
+	}
+	_, err := command(nil, "go", append(append([]string{"build", "-buildvcs=false"}, flags...), "-o", out, program)...)
+	return out, err
+}
+
+func (m *measure) size(flags ...string) func() (string, error) {
+	return func() (string, error) {
+		path, err := m.build(flags...)
+		if err != nil {
+			return "", err
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("%.1f", float64(info.Size())/1e6), nil
+	}
+}
+
+func (m *measure) modules() (string, error) {
+	path, err := m.build()
+	if err != nil {
+		return "", err
+	}
+	info, err := buildinfo.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	return strconv.Itoa(len(info.Deps)), nil
+}
+
+// libraryModules counts the modules that the library links when nothing of Git and of
+// registries is.
+func (m *measure) libraryModules() (string, error) {
+	modules := func(skip ...string) (map[string]bool, error) {
+		out, err := command(nil, "go", "list", "-deps", "-f", "{{.ImportPath}} {{with .Module}}{{.Path}}{{end}} {{join .Imports \",\"}}",
+			library)
+		if err != nil {
+			return nil, err
+		}
+		imports, module := map[string][]string{}, map[string]string{}
+		for line := range strings.Lines(string(out)) {
+			fields := strings.Split(strings.TrimSpace(line), " ")
+			imports[fields[0]], module[fields[0]] = strings.Split(fields[2], ","), fields[1]
+		}
+		linked, seen := map[string]bool{}, map[string]bool{}
+		var walk func(pkg string)
+		walk = func(pkg string) {
+			if seen[pkg] || slices.Contains(skip, pkg) {
+				return
+			}
+			seen[pkg] = true
+			if p := module[pkg]; p != "" && p != library {
+				linked[p] = true
+			}
+			for _, i := range imports[pkg] {
+				walk(i)
+			}
+		}
+		walk(library)
+		return linked, nil
+	}
+	without, err := modules(library+"/internal/git", library+"/internal/oci", library+"/internal/trust/oci")
+	if err != nil {
+		return "", err
+	}
+	all, err := modules()
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d, with these %d", len(without), len(all)), nil
+}
+
+var initialiser = regexp.MustCompile(`(?m)^init \S+ @[\d.]+ ms, ([\d.]+) ms clock`)
+
+// initialisers runs the program with the runtime's trace of them (GODEBUG=inittrace=1).
+func (m *measure) initialisers(what string) func() (string, error) {
+	return func() (string, error) {
+		path, err := m.build("-trimpath", "-ldflags=-s -w")
+		if err != nil {
+			return "", err
+		}
+		cmd := exec.Command(path, "version")
+		cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1")
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		if err := cmd.Run(); err != nil {
+			return "", err
+		}
+		found, sum := initialiser.FindAllStringSubmatch(stderr.String(), -1), 0.0
+		for _, f := range found {
+			ms, err := strconv.ParseFloat(f[1], 64)
+			if err != nil {
+				return "", err
+			}
+			sum += ms
+		}
+		if what == "count" {
+			return strconv.Itoa(len(found)), nil
+		}
+		return fmt.Sprintf("%.1f", sum), nil
+	}
+}
