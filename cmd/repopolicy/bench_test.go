@@ -135,7 +135,9 @@ func processes(b *testing.B, dir string) []peer {
 		{"repopolicy", "", 0, judges(good)},
 		{"repopolicy-refuse", "", 1, judges(other)},
 		{"repopolicy-version", "", 0, []string{ours, "version"}},
-		{"minimal", "repopolicy", 0, []string{build("minimal", "./testdata/minimal"), root, bundle, benchDigest, benchSAN, benchIssuer}},
+		{"minimal", "repopolicy", 0, []string{
+			build("minimal", "./testdata/minimal"), root, bundle, benchDigest, benchSAN, benchIssuer,
+		}},
 	}
 	if cosign := at(b, "COSIGN", sigstoretest.Cosign); cosign != "" {
 		judges := func(san string) []string {
@@ -154,7 +156,8 @@ func processes(b *testing.B, dir string) []peer {
 		release := sigstoretest.Workflow("v1.2.3")
 		file := []byte("widget 1.2.3\n")
 		release.Statement = fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/`+
-			`provenance/v1","subject":[{"name":"widget_1.2.3.tar.gz","digest":{"sha256":"%x"}}],"predicate":{}}`, sha256.Sum256(file))
+			`provenance/v1","subject":[{"name":"widget_1.2.3.tar.gz","digest":{"sha256":"%x"}}],"predicate":{}}`,
+			sha256.Sum256(file))
 		var line bytes.Buffer
 		whole := inst.Root(sigstoretest.RootOptions{})
 		if err := json.Compact(&line, whole); err != nil {
@@ -168,8 +171,8 @@ func processes(b *testing.B, dir string) []peer {
 		peers = append(peers, peer{"repopolicy-provenance", "", 0, []string{
 			ours, "verify", "--policy", rules, "--trusted-root", write("root.json", whole), "-b", signed, artifact,
 		}}, peer{"gh", "repopolicy-provenance", 0, []string{
-			gh, "attestation", "verify", artifact, "--bundle", signed, "--custom-trusted-root", write("root.jsonl", line.Bytes()),
-			"--repo", "acme/widget",
+			gh, "attestation", "verify", artifact, "--bundle", signed, "--repo", "acme/widget",
+			"--custom-trusted-root", write("root.jsonl", line.Bytes()),
 		}})
 	}
 	return peers

@@ -38,7 +38,8 @@ identities = [{ email = "alice@example.com", issuer = "https://accounts.google.c
 // a file of 16 bytes, beside `sha256sum --check`. It reports milliseconds, MiB, and microseconds for a line.
 func BenchmarkLines(b *testing.B) {
 	program := filepath.Join(b.TempDir(), "repopolicy")
-	if out, err := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, ".").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, ".")
+	if out, err := build.CombinedOutput(); err != nil {
 		b.Fatalf("%v\n%s", err, out)
 	}
 	for _, n := range []int{1_000, 10_000, 100_000} {

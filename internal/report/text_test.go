@@ -180,7 +180,8 @@ func TestAlike(t *testing.T) {
 	}
 	text := print(false)
 	for want, n := range map[string]int{
-		"INVALID  f0  malformed [bundle-invalid]": 1, "because      why": 2, "because      else": 1, "ref is b": 5, "ref is c": 1,
+		"INVALID  f0  malformed [bundle-invalid]": 1, "because      why": 2, "because      else": 1,
+		"ref is b": 5, "ref is c": 1,
 		"INVALID  999 more as f0 is [bundle-invalid]; -v names them\n": 1, "  995 more as g0 is [rule-mismatch]": 1,
 		"INVALID: 0 of 2003 artifacts allowed": 1, " f1 ": 0, " g4 ": 1, " g5 ": 0, " other ": 1, " third ": 1, " fourth ": 1,
 	} {

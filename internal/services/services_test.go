@@ -152,7 +152,8 @@ func TestStamp(t *testing.T) {
 	}
 	for name, answer := range map[string]string{
 		"nothing": "", "JSON": "{}", "refused": refused(2), "waiting": refused(3), "a negative status": refused(-1),
-		"no stamp": refused(0), "cut": granted[:len(granted)/2], "something behind": granted + "x", "no status": "\x30\x02\x30\x00",
+		"no stamp": refused(0), "cut": granted[:len(granted)/2], "something behind": granted + "x",
+		"no status": "\x30\x02\x30\x00",
 	} {
 		answers[0] = answer
 		if data, err := s.Stamp(t.Context(), []byte("x")); err == nil {

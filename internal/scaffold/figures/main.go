@@ -213,8 +213,8 @@ func (m *measure) modules() (string, error) {
 // registries is.
 func (m *measure) libraryModules() (string, error) {
 	modules := func(skip ...string) (map[string]bool, error) {
-		out, err := command(nil, "go", "list", "-deps", "-f", "{{.ImportPath}} {{with .Module}}{{.Path}}{{end}} {{join .Imports \",\"}}",
-			library)
+		const form = `{{.ImportPath}} {{with .Module}}{{.Path}}{{end}} {{join .Imports ","}}`
+		out, err := command(nil, "go", "list", "-deps", "-f", form, library)
 		if err != nil {
 			return nil, err
 		}

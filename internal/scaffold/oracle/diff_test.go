@@ -109,7 +109,9 @@ func newWorld(t testing.TB) *world {
 	add("Ed25519", ed, env(func(r *request) {}))
 	add("Ed25519 message", ed, v2)
 	add("RSA", must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 2048)), func(r *request) { r.TSA = true })
-	add("another identity", p256, env(func(r *request) { r.SAN, r.Issuer = "alice@example.com", "https://issuer.example"; r.Extensions = nil }))
+	add("another identity", p256, env(func(r *request) {
+		r.SAN, r.Issuer, r.Extensions = "alice@example.com", "https://issuer.example", nil
+	}))
 	add("another time", p256, env(func(r *request) {
 		r.At = sigstoretest.Now.Add(3 * time.Minute)
 		r.NotBefore = sigstoretest.Now.Add(-time.Minute)
@@ -210,7 +212,8 @@ func (w *world) relog(s *Script, e map[string]any) {
 	if err != nil || protojson.Unmarshal(raw, pb) != nil {
 		return
 	}
-	if s.Below(2) == 0 && pb.LogIndex < 1<<53 && pb.LogIndex > -1<<53 && pb.IntegratedTime < 1<<53 && pb.IntegratedTime > -1<<53 {
+	exact := func(n int64) bool { return -1<<53 < n && n < 1<<53 }
+	if s.Below(2) == 0 && exact(pb.LogIndex) && exact(pb.IntegratedTime) {
 		w.inst.Promise(pb)
 	}
 	if s.Below(4) > 0 {
@@ -261,7 +264,8 @@ func (w *world) restamp(s *Script, doc any) {
 	}
 	text, _ := holder[field].(string)
 	sig, _ := base64.StdEncoding.DecodeString(text)
-	at := sigstoretest.Now.Add([]time.Duration{0, time.Minute, -2 * time.Minute, time.Hour, -time.Second, 9 * time.Minute}[s.Below(6)])
+	shifts := []time.Duration{0, time.Minute, -2 * time.Minute, time.Hour, -time.Second, 9 * time.Minute}
+	at := sigstoretest.Now.Add(shifts[s.Below(len(shifts))])
 	by := w.inst
 	if s.Below(4) == 3 {
 		by = w.stranger

@@ -194,7 +194,8 @@ func (r *Root) Verify(data []byte, digest policy.Digest, unlogged bool) (*Facts,
 		f.Entries = append(f.Entries, entryFact(e))
 		if e.HasInclusionPromise() {
 			times = append(times, e.IntegratedTime())
-			f.Times = append(f.Times, timeFact("log", e.IntegratedTime(), r.RekorLogs()[hex.EncodeToString([]byte(e.LogKeyID()))].BaseURL))
+			log := r.RekorLogs()[hex.EncodeToString([]byte(e.LogKeyID()))]
+			f.Times = append(f.Times, timeFact("log", e.IntegratedTime(), log.BaseURL))
 		}
 	}
 	if len(f.Entries) == 0 && !unlogged {
@@ -227,7 +228,9 @@ func (r *Root) Verify(data []byte, digest policy.Digest, unlogged bool) (*Facts,
 }
 
 // signed verifies signature and certificate at every time.
-func (r *Root) signed(b *bundle.Bundle, content verify.VerificationContent, digest policy.Digest, times moments) (string, error) {
+func (r *Root) signed(
+	b *bundle.Bundle, content verify.VerificationContent, digest policy.Digest, times moments,
+) (string, error) {
 	e := &entity{Bundle: b, content: content}
 	for i := range min(len(times), 32) {
 		e.stamps = append(e.stamps, []byte{byte(i)})
