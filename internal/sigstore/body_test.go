@@ -214,3 +214,24 @@ func FuzzReadBody(f *testing.F) {
 		}
 	})
 }
+
+// TestAuthorityFirst: a chain that begins with its root says so, and not that it is unknown.
+func TestAuthorityFirst(t *testing.T) {
+	inst, ca := sigstoretest.New(t), pkitest.New(t, "Acme", sigstoretest.Now)
+	signer := decode(t, inst.Sign(message(nil))).VerificationMaterial.GetCertificate().RawBytes
+	for name, c := range map[string]struct {
+		chain [][]byte
+		want  string // of the error; "" if it is read
+	}{
+		"after the signer's":  {[][]byte{signer, ca.Cert.Raw}, ""},
+		"before the signer's": {[][]byte{ca.Cert.Raw, signer}, "that of an authority"},
+		"alone":               {[][]byte{ca.Cert.Raw}, "that of an authority"},
+	} {
+		r := mutated(chainOf(c.chain...))
+		_, err := ParseBundle(inst.Sign(r))
+		if c.want == "" && err != nil || c.want != "" &&
+			(err == nil || reasonOf(t, err) != policy.CertificateBad || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

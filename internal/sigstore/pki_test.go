@@ -172,11 +172,11 @@ func TestPKIRefused(t *testing.T) {
 			cert, message(func(r *request) { r.Log, r.TSA = sigstoretest.LogNone, true }), nil, Options{}, policy.NotLogged,
 		},
 		"before it begins": {
-			cert, message(func(r *request) { r.At = c.ca.Begin.AddDate(0, 0, -1) }), nil, Options{}, policy.CertificateChain,
+			cert, message(func(r *request) { r.At = c.ca.Begin.AddDate(0, 0, -1) }), nil, Options{}, policy.TimeInvalid,
 		},
 		"stamped after it": {
 			cert, message(func(r *request) { r.TSA, r.TSAAt = true, c.ca.Begin.AddDate(3, 0, 0) }), nil, Options{},
-			policy.CertificateChain,
+			policy.TimeInvalid,
 		},
 		"by another key":      {c.issuing.Leaf(p384.Public(), corporate), message(nil), nil, Options{}, ""},
 		"by one of that name": {liar.Leaf(key.Public(), corporate), message(nil), nil, Options{}, policy.CertificateChain},

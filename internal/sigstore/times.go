@@ -88,6 +88,9 @@ func (b *Bundle) trustedTimes(r *Root, entries []*logged) ([]Time, *Error) {
 // validAt refuses a certificate or key that is not valid at each of the times, and
 // a certificate that is in no log for such.
 func (b *Bundle) validAt(r *Root, key *Key, times []Time) *Error {
+	if refused := b.inLifetime(key, times); refused != nil || key != nil {
+		return refused
+	}
 	if a := r.privateOf(b.leaf); a != nil {
 		if _, err := a.Paths(b.leaf, momentsOf(times)); err != nil {
 			return ofPKI(err)
@@ -95,16 +98,6 @@ func (b *Bundle) validAt(r *Root, key *Key, times []Time) *Error {
 		return nil
 	}
 	for i, t := range times {
-		at := t.Time.Format(time.RFC3339)
-		if key != nil {
-			if !key.validAt(t.Time) {
-				return refuse(policy.TimeInvalid, "signed %s, when the key was not valid", at)
-			}
-			continue
-		}
-		if t.Time.Before(b.leaf.NotBefore) || t.Time.After(b.leaf.NotAfter) {
-			return refuse(policy.TimeInvalid, "%s %s, outside the validity of the certificate", t.verb(), at)
-		}
 		path, refused := r.issued(b.leaf, t.Time)
 		if refused != nil {
 			return refused
@@ -113,6 +106,20 @@ func (b *Bundle) validAt(r *Root, key *Key, times []Time) *Error {
 			if err := checkSCT(b.leaf, path[1], r.ct); err != nil {
 				return &Error{policy.SCTInvalid, err}
 			}
+		}
+	}
+	return nil
+}
+
+// inLifetime refuses a certificate or key that is not valid itself at each of the times.
+func (b *Bundle) inLifetime(key *Key, times []Time) *Error {
+	for _, t := range times {
+		at := t.Time.Format(time.RFC3339)
+		if key != nil && !key.validAt(t.Time) {
+			return refuse(policy.TimeInvalid, "signed %s, when the key was not valid", at)
+		}
+		if key == nil && (t.Time.Before(b.leaf.NotBefore) || t.Time.After(b.leaf.NotAfter)) {
+			return refuse(policy.TimeInvalid, "%s %s, outside the validity of the certificate", t.verb(), at)
 		}
 	}
 	return nil
