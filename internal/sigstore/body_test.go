@@ -63,11 +63,13 @@ func TestReadBody(t *testing.T) {
 		}
 		return strings.Replace(text(name), from, to, 1)
 	}
-	empty := base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte{1}}))
+	inBase64 := base64.StdEncoding.EncodeToString
+	empty := inBase64(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte{1}}))
 	headed := base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{
 		Type: "CERTIFICATE", Headers: map[string]string{"a": "b"}, Bytes: []byte{1},
 	}))
-	twice := base64.StdEncoding.EncodeToString(bytes.Repeat(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte{1}}), 2))
+	one := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte{1}})
+	twice := inBase64(bytes.Repeat(one, 2))
 	withVerifier := func(v string) string {
 		i := strings.Index(text("dsse"), `"verifier":"`) + len(`"verifier":"`)
 		return text("dsse")[:i] + v + `"}]}}`

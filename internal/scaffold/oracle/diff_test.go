@@ -66,7 +66,8 @@ func newWorld(t testing.TB) *world {
 	w.theirs = must[*Root](t)(ParseRoot(root))
 	artifact := []byte("artifact")
 	sum := sha256.Sum256(artifact)
-	statement := fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1",`+
+	statement := fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v1",`+
+		`"predicateType":"https://slsa.dev/provenance/v1",`+
 		`"predicate":{},"subject":[{"name":"artifact","digest":{"sha256":"%x"}}]}`, sum)
 	type request = sigstoretest.Request
 	add := func(name string, key crypto.Signer, f func(*request)) {
