@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -67,7 +68,7 @@ func benchmarkLines(b *testing.B, program string, n int) {
 }
 
 // listed returns a directory with policy.toml, root.json, and files with a signed list of n of them.
-func listed(b *testing.B, n int) string {
+func listed(b testing.TB, n int) string {
 	b.Helper()
 	dir, inst := b.TempDir(), sigstoretest.New(b)
 	if err := os.Mkdir(filepath.Join(dir, "files"), 0o700); err != nil {
@@ -109,4 +110,40 @@ func measured(b *testing.B, dir, program string, args ...string) (ms, rss float6
 		rss = float64(u.Maxrss) / 1024
 	}
 	return ms, rss
+}
+
+// TestSignalAmongMany: a signal ends a run over a long list, whatever it does just then, and what was
+// found until then is no verdict.
+func TestSignalAmongMany(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for processes")
+	}
+	prog, dir := build(t), listed(t, 5_000)
+	run := func(after time.Duration) (code int, out string, took time.Duration) {
+		cmd := exec.Command(prog.bin, "verify", "--policy", "policy.toml", "--trusted-root", "root.json",
+			"--as-of", sigstoretest.Now.AddDate(0, 1, 0).Format(time.RFC3339), "files/SHA256SUMS")
+		cmd.Dir = dir
+		var b bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &b, &b
+		start := time.Now()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if after > 0 {
+			defer time.AfterFunc(after, func() { _ = cmd.Process.Signal(syscall.SIGTERM) }).Stop()
+		}
+		_ = cmd.Wait() // the code says it
+		return cmd.ProcessState.ExitCode(), b.String(), time.Since(start)
+	}
+	code, out, whole := run(0)
+	if code != 0 || !strings.Contains(out, "OK: 5001 of 5001") {
+		t.Fatalf("exit %d\n%.500s", code, out)
+	}
+	for part := 1; part < 8; part++ {
+		code, out, _ := run(whole * time.Duration(part) / 8)
+		if code == 0 != strings.Contains(out, "OK: 5001 of 5001") || code != 0 && code != 3 && code != -1 {
+			t.Errorf("after %d/8: exit %d\n%.500s", part, code, out)
+		}
+		t.Logf("after %d/8 of %s: exit %d", part, whole, code)
+	}
 }
