@@ -173,6 +173,7 @@ func TestBudget(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("as many files as are judged", []string{"--format", "json", "many"}, 1)
+	check("more results than a SARIF log has", []string{"--format", "sarif", "many"}, 6)
 	if err := os.RemoveAll(filepath.Join(dir, "many")); err != nil {
 		t.Fatal(err)
 	}

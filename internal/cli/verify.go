@@ -270,6 +270,11 @@ func (a *app) print(o *verifyOptions, r *report.Report) error {
 	case "json":
 		return a.Out.JSON(r)
 	case "sarif":
+		if n := len(r.Artifacts); n > report.MostSARIF {
+			f := policy.Faultf(policy.Usage, "a SARIF log of %d results, and services take %d", n, report.MostSARIF)
+			f.Hint = "write --format json, or judge fewer artifacts at once"
+			return f
+		}
 		return a.Out.JSON(report.NewSARIF(r))
 	case "vsa":
 		s, err := report.NewVSA(r)

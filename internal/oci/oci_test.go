@@ -33,7 +33,7 @@ func TestManifest(t *testing.T) {
 		"another media type":   {one(TypeImage, "application/x"), ""},
 		"what is not known":    {one(`{`, `{"x":null,`), ""},
 		"a longer digest":      {strings.Replace(image, zeros, "sha512:"+strings.Repeat("0", 128), 1), ""},
-		"nothing":              {"", "unexpected end"},
+		"nothing":              {"", "EOF"},
 		"no object":            {"[]", "not a JSON object"},
 		"half":                 {image[:len(image)-1], "unexpected end"},
 		"and more":             {image + "{}", "follows"},

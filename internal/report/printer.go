@@ -146,6 +146,9 @@ func commandAt(s string) int {
 
 // JSON prints v as one indented document of ASCII.
 func (p *Printer) JSON(v any) error {
+	if r, ok := v.(*Report); ok {
+		return r.print(p)
+	}
 	doc, err := document(v)
 	if err == nil {
 		p.Raw(doc)
@@ -153,11 +156,14 @@ func (p *Printer) JSON(v any) error {
 	return err
 }
 
-func document(v any) (string, error) {
+func document(v any) (string, error) { return indented(v, "") }
+
+// indented returns a document of which all lines but the first begin with prefix.
+func indented(v any, prefix string) (string, error) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
+	enc.SetIndent(prefix, "  ")
 	err := enc.Encode(v)
 	return asciiJSON(buf.Bytes()), err
 }

@@ -4,6 +4,7 @@ package report
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 
 	"github.com/repopolicy/repopolicy"
@@ -15,6 +16,19 @@ type Digests []policy.Digest
 
 // MarshalJSON writes an object, also for none.
 func (d Digests) MarshalJSON() ([]byte, error) { return json.Marshal(d.object()) }
+
+// UnmarshalJSON reads such an object; the order is that of the algorithms' names.
+func (d *Digests) UnmarshalJSON(data []byte) error {
+	var object map[string]string
+	if err := json.Unmarshal(data, &object); err != nil {
+		return err
+	}
+	*d = nil
+	for _, alg := range slices.Sorted(maps.Keys(object)) {
+		*d = append(*d, policy.Digest{Alg: alg, Hex: object[alg]})
+	}
+	return nil
+}
 
 func (d Digests) object() map[string]string {
 	out := make(map[string]string, len(d))

@@ -116,6 +116,9 @@ type sarifLogical struct {
 	FullName string `json:"fullyQualifiedName"`
 }
 
+// MostSARIF is how many results a run in a SARIF log has at most, by what GitHub's code scanning takes.
+const MostSARIF = 25_000
+
 // NewSARIF returns the report as a SARIF log with one result for each artifact.
 func NewSARIF(r *Report) *SARIF {
 	class := classOf(r.Exit)

@@ -4,6 +4,7 @@ package report
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -194,5 +195,36 @@ func TestAlike(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Logf("%.3000s", text)
+	}
+}
+
+// TestReportInPieces: a report that is written artifact by artifact is the document that it would be
+// in one piece.
+func TestReportInPieces(t *testing.T) {
+	for _, n := range []int{0, 1, 3, 700} {
+		r := &Report{
+			Schema: SchemaURL("verdict-v1"), Criteria: &Summary{}, Artifacts: []Artifact{}, NotJudged: []Input{},
+			Alarms: []string{"\n  \"artifacts\": []", "::error::"},
+		}
+		for i := range n {
+			x := allowedBy(fmt.Sprintf("widget_%d ::set-output ü \n  \"artifacts\": []", i), InForce{Version: 1})
+			x.Digests = Digests{{Alg: "sha256", Hex: "ab"}, {Alg: "sha512", Hex: "cd"}}
+			r.Artifacts = append(r.Artifacts, x)
+		}
+		want, err := document(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		if err := NewPrinter(&b).JSON(r); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, b.String()); d != "" {
+			t.Errorf("%d: %s", n, d)
+		}
+		var back Report
+		if err := json.Unmarshal(b.Bytes(), &back); err != nil || len(back.Artifacts) != n {
+			t.Errorf("%d: %v", n, err)
+		}
 	}
 }

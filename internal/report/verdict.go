@@ -421,3 +421,41 @@ func SummaryOfFound(f *find.Found) *PolicySummary {
 	}
 	return newSummary(versions[len(versions)-1].Document, f.Repository.String(), f.Known())
 }
+
+// mostHeld is about how many bytes of a report are held before they are written.
+const mostHeld = 64 << 10
+
+// print writes the report as [Printer.JSON] writes every document, artifact by artifact: that of a
+// long list is larger than what a run may hold.
+func (r *Report) print(p *Printer) error {
+	const none = "\n  \"artifacts\": []"
+	frame := *r
+	frame.Artifacts = []Artifact{}
+	doc, err := document(&frame)
+	before, after, ok := strings.Cut(doc, none)
+	if err != nil {
+		return err
+	}
+	if !ok || len(r.Artifacts) == 0 {
+		p.Raw(doc)
+		return nil
+	}
+	var b strings.Builder
+	b.WriteString(before + strings.TrimSuffix(none, "]"))
+	for i := range r.Artifacts {
+		piece, err := indented(&r.Artifacts[i], "    ")
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			b.WriteString(",")
+		}
+		b.WriteString("\n    " + strings.TrimSuffix(piece, "\n"))
+		if b.Len() > mostHeld {
+			p.Raw(b.String())
+			b.Reset()
+		}
+	}
+	p.Raw(b.String() + "\n  ]" + after)
+	return nil
+}

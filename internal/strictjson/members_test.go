@@ -16,7 +16,7 @@ func TestMembers(t *testing.T) {
 		`{"a":1,"a":1}`: `the key "a" stands twice`,
 		`{}{}`:          "something follows the JSON object",
 		`{} x`:          "something follows the JSON object",
-		`{"a"}`:         " ", `{"a":1`: "EOF", `{"a":[}`: "invalid",
+		`{"a"}`:         " ", `{"a":1`: "unexpected end", `{"a":[}`: "invalid",
 	} {
 		_, err := Members([]byte(in))
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {

@@ -40,7 +40,7 @@ func TestDecode(t *testing.T) {
 		"{\"name\":\"\xff\"}":                "UTF-8",
 		"\ufeff{}":                           "invalid character",
 		``:                                   "EOF",
-		`{"name":"a"`:                        "EOF",
+		`{"name":"a"`:                        "unexpected end",
 		`{"name":1}`:                         "cannot unmarshal",
 		`[]`:                                 "cannot unmarshal",
 		`{"list":` + strings.Repeat("[", MaxDepth) + "1":   "nested",
