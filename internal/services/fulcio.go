@@ -47,7 +47,7 @@ func (s Service) Certificate(ctx context.Context, token string, key any, proof [
 		return nil, err
 	}
 	if a.failed() {
-		return nil, fmt.Errorf("Fulcio returned %d: %s", a.status, a.said())
+		return nil, fmt.Errorf("the authority Fulcio returned %d: %s", a.status, a.said())
 	}
 	return certificate(a.body)
 }
@@ -66,18 +66,18 @@ func certificate(data []byte) ([]byte, error) {
 		Detached signed `json:"signedCertificateDetachedSct"`
 	}
 	if err := (strictjson.Rules{Null: true}).Check(data); err != nil {
-		return nil, fmt.Errorf("Fulcio's answer: %w", err)
+		return nil, fmt.Errorf("the authority's answer: %w", err)
 	}
 	if err := json.Unmarshal(data, &reply); err != nil {
-		return nil, fmt.Errorf("Fulcio's answer: %w", err)
+		return nil, fmt.Errorf("the authority's answer: %w", err)
 	}
 	chain := append(reply.Embedded.Chain.Certificates, reply.Detached.Chain.Certificates...)
 	if len(chain) == 0 {
-		return nil, errors.New("Fulcio's answer has no certificate")
+		return nil, errors.New("the authority's answer has no certificate")
 	}
 	block, rest := pem.Decode([]byte(chain[0]))
 	if block == nil || block.Type != pemCertificate || len(bytes.TrimSpace(rest)) > 0 {
-		return nil, errors.New("Fulcio's answer has no certificate in PEM")
+		return nil, errors.New("the authority's answer has no certificate in PEM")
 	}
 	return block.Bytes, nil
 }

@@ -65,7 +65,7 @@ func SignIn(
 // signedInPage is what the browser shows at the end.
 const signedInPage = `<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Signed in</title></head>
-<body><p>You are signed in. This window can be closed; the terminal goes on.</p></body></html>
+<body><p>You are signed in to Sigstore. This window can be closed; the terminal goes on.</p></body></html>
 `
 
 type signIn struct {

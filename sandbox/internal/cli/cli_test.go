@@ -51,7 +51,7 @@ func TestDemo(t *testing.T) {
 		"none of it proves that the repository spoke", "its statement is not at hand", "sees a policy that names her",
 		"alarm: fork: another version 2 with a quorum took effect later", "there is an alarm, and --fail-on-alarm was given", "repopolicy-sandbox-rekorv1 demo",
 		".place.json", "The release is found under acme/lathe.",
-		"released by key sha256:", "`repopolicy log -R https://github.com/acme/gizmo` lists", "`repopolicy evidence show FILE`", "[key-untrusted]", "lists it as gauge/v1.0.0/gauge.zip", "and nobody after it",
+		"released by key sha256:", "`repopolicy log -R https://github.com/acme/gizmo` lists", "`repopolicy evidence show ", "[key-untrusted]", "lists it as gauge/v1.0.0/gauge.zip", "and nobody after it",
 		"introduces  gauge for https://git.gauge.example/**", "by TUF alone; no policy was consulted",
 		"released by gina@gauge.example", "in force by a certificate that was revoked",
 		"Everything as announced",
