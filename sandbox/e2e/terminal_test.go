@@ -54,7 +54,7 @@ var moving = []struct {
 	{regexp.MustCompile(`\b\d\d:\d\d\b`), "03:04"},
 	{regexp.MustCompile(`[0-9a-f]{7,}`), "0"},
 	{regexp.MustCompile(`(?s)  bound       log .*`), "  bound\n"}, // the last of log, as wide as its numbers
-	{regexp.MustCompile(`\r[^\n]*\r`), ""}, // progress, which is written over
+	{regexp.MustCompile(`\r[^\n]*\r`), ""},                        // progress, which is written over
 }
 
 func still(s string) string {
