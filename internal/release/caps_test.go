@@ -58,8 +58,8 @@ func TestManySubjects(t *testing.T) {
 			args = append(args, "sha256:"+sum)
 		}
 		req := alice()
-		req.Statement = []byte(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1",` +
-			`"predicate":{},"subject":[` + strings.Join(subjects, ",") + `]}`)
+		req.Statement = []byte(`{"_type":"https://in-toto.io/Statement/v1",` +
+			`"predicateType":"https://slsa.dev/provenance/v1","predicate":{},"subject":[` + strings.Join(subjects, ",") + `]}`)
 		dir := put(t, map[string][]byte{"all.sigstore.json": inst.Sign(req)})
 		j := judge(pin(t, peopleRule), parseRoot(t, inst, sigstoretest.RootOptions{}))
 		j.Bundles = []string{filepath.Join(dir, "all.sigstore.json")}

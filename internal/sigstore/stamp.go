@@ -141,7 +141,9 @@ func (s *stamper) chain(signer *x509.Certificate, others []*x509.Certificate, at
 	return err
 }
 
-func (s *stamper) paths(signer *x509.Certificate, others []*x509.Certificate, at time.Time) ([][]*x509.Certificate, error) {
+func (s *stamper) paths(
+	signer *x509.Certificate, others []*x509.Certificate, at time.Time,
+) ([][]*x509.Certificate, error) {
 	roots, inter := x509.NewCertPool(), x509.NewCertPool()
 	roots.AddCert(s.root)
 	for _, c := range slices.Concat(s.between, others) {

@@ -125,7 +125,8 @@ func TestVerify(t *testing.T) {
 			"malformed"},
 	} {
 		at, err := a.ours(c.answer, []byte(c.data))
-		if c.want == "" && (err != nil || !at.Equal(now)) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+		if c.want == "" && (err != nil || !at.Equal(now)) ||
+			c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, %v, want %q", name, at, err, c.want)
 		}
 		if _, theirs := a.theirs(c.answer, []byte(c.data)); err == nil && theirs != nil {

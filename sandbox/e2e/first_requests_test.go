@@ -34,7 +34,8 @@ func (f *first) kind(r *http.Request) string {
 		return "git"
 	case at(sandbox.TUF):
 		return "tuf"
-	case r.Method == http.MethodGet && (strings.Contains(path, "/api/v2/") || strings.HasSuffix(path, "/api/v1/log/proof")):
+	case r.Method == http.MethodGet &&
+		(strings.Contains(path, "/api/v2/") || strings.HasSuffix(path, "/api/v1/log/proof")):
 		return "proof"
 	case strings.HasPrefix(r.URL.String(), f.directory+"/"):
 		return "directory"
@@ -74,6 +75,9 @@ func firstWorld(t testing.TB, name string) (url string, o *operator) {
 	return "https://github.com/" + name + "/releases/download/v1/widget_1.tar.gz", o
 }
 
+// firstScope is for the repositories of acme.
+const firstScope = "\n[[scope]]\nrepositories = [\"https://github.com/acme/*\"]\nroots = [\"first\"]\n"
+
 // TestFirstRequests: the first verdict on one file of a release takes at most six requests, besides what
 // follows the trust root and proves that logs and directory go on from nothing. This forge sends commits,
 // trees and files at once; one that leaves files out, as GitHub does, is asked for them in a third.
@@ -81,7 +85,7 @@ func TestFirstRequests(t *testing.T) {
 	url, o := firstWorld(t, "acme/first-requests")
 	c := newComputer(t)
 	f := &first{next: stack.Transport(), directory: o.descriptor.URL, begin: time.Now(), n: map[string]int{}}
-	c.config, c.transport = trustConfig(t, stack, "\n[[scope]]\nrepositories = [\"https://github.com/acme/*\"]\nroots = [\"first\"]\n"), f
+	c.config, c.transport = trustConfig(t, stack, firstScope), f
 	c.must(policy.ClassOK, "verify", "--directory", o.descriptorFile, url)
 	got := maps.Clone(f.n)
 	for _, aside := range []string{"tuf", "proof", "redirect"} {
@@ -104,7 +108,7 @@ func BenchmarkFirst(b *testing.B) {
 			next: stack.Transport(), directory: o.descriptor.URL, delay: 80 * time.Millisecond, begin: time.Now(),
 			n: map[string]int{},
 		}
-		c.config, c.transport = trustConfig(b, stack, "\n[[scope]]\nrepositories = [\"https://github.com/acme/*\"]\nroots = [\"first\"]\n"), f
+		c.config, c.transport = trustConfig(b, stack, firstScope), f
 		c.must(policy.ClassOK, "verify", "--directory", o.descriptorFile, url)
 		requests = len(f.lines)
 		b.Logf("%v\n%s", time.Since(f.begin), strings.Join(f.lines, "\n"))

@@ -36,7 +36,8 @@ func TestLinked(t *testing.T) {
 		}
 	}
 	said := map[string]bool{}
-	for _, row := range regexp.MustCompile("(?m)^\\| `([^` ]+)` \\|").FindAllStringSubmatch(string(read(t, linkedDoc)), -1) {
+	rows := regexp.MustCompile("(?m)^\\| `([^` ]+)` \\|")
+	for _, row := range rows.FindAllStringSubmatch(string(read(t, linkedDoc)), -1) {
 		said[row[1]] = true
 	}
 	for m := range all {
