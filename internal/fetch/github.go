@@ -8,13 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/url"
 	"slices"
 	"strconv"
-
-	"github.com/klauspost/compress/snappy"
 
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/clip"
@@ -111,38 +108,18 @@ func (n Net) attestation(ctx context.Context, forge, address string) ([]byte, er
 	return data, budget.Of(ctx).Take(int64(len(data))) // as long as the run lasts
 }
 
-// framed is what data in snappy's framing format begins with.
-// https://github.com/google/snappy/blob/main/framing_format.txt
-var framed = []byte("\xff\x06\x00\x00sNaPpY")
-
 // errDamaged is what is wrong with a bundle that is none as it is served.
 var errDamaged = errors.New("neither a bundle in JSON nor one that snappy compressed, or a part of it")
 
 // inflate returns a bundle that is a snappy block, framed, or plain JSON.
 func inflate(data []byte) ([]byte, error) {
-	tooLarge := fmt.Errorf("an attestation has more than %d bytes", maxBundle)
 	if bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("{")) && json.Valid(data) {
 		return data, nil
 	}
-	if bytes.HasPrefix(data, framed) {
-		out, err := io.ReadAll(io.LimitReader(snappy.NewReader(bytes.NewReader(data)), maxBundle+1))
-		switch {
-		case err != nil:
-			return nil, errDamaged
-		case len(out) > maxBundle:
-			return nil, tooLarge
-		}
-		return out, nil
-	}
-	size, err := snappy.DecodedLen(data)
-	if err != nil {
-		return nil, errDamaged
-	}
-	if size > maxBundle {
-		return nil, tooLarge
-	}
-	out, err := snappy.Decode(nil, data)
-	if err != nil {
+	out, err := unsnap(data, maxBundle)
+	if errors.Is(err, errLarge) {
+		return nil, fmt.Errorf("an attestation has more than %d bytes", maxBundle)
+	} else if err != nil {
 		return nil, errDamaged
 	}
 	return out, nil

@@ -12,8 +12,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/go-git/go-git/v5/plumbing/format/pktline"
-
 	"github.com/repopolicy/repopolicy/internal/clip"
 )
 
@@ -42,11 +40,12 @@ func readAdvertisement(m *meter, r io.Reader, want func(ref string) bool, tags b
 	if tags {
 		a.tags = map[string]ID{}
 	}
-	lines := pktline.NewScanner(bufio.NewReaderSize(r, workStep))
-	isGit := lines.Scan() && bytes.HasPrefix(lines.Bytes(), []byte("# service=git-upload-pack")) &&
-		lines.Scan() && len(lines.Bytes()) == 0
-	if !isGit {
-		return nil, errors.Join(errors.New("the server does not answer as Git does"), lines.Err())
+	lines := &lineReader{r: bufio.NewReaderSize(r, workStep)}
+	for _, begins := range []string{"# service=git-upload-pack", ""} {
+		if line, err := lines.next(); err != nil || begins == "" && len(line) > 0 ||
+			!bytes.HasPrefix(line, []byte(begins)) {
+			return nil, errors.Join(errors.New("the server does not answer as Git does"), err)
+		}
 	}
 	for first := true; ; first = false {
 		line, err := listLine(m, lines)
@@ -77,14 +76,14 @@ func readAdvertisement(m *meter, r io.Reader, want func(ref string) bool, tags b
 }
 
 // listLine returns the next line of the list of refs; after the last one it is empty.
-func listLine(m *meter, lines *pktline.Scanner) ([]byte, error) {
-	if !lines.Scan() {
-		if err := lines.Err(); err != nil {
-			return nil, err
-		}
+func listLine(m *meter, lines *lineReader) ([]byte, error) {
+	line, err := lines.next()
+	if err == io.EOF {
 		return nil, errors.New("the list of refs ends early")
+	} else if err != nil {
+		return nil, err
 	}
-	line := bytes.TrimSuffix(lines.Bytes(), []byte("\n"))
+	line = bytes.TrimSuffix(line, []byte("\n"))
 	return line, m.work(int64(len(line)) + 4)
 }
 
@@ -222,7 +221,7 @@ func (a *advertisement) request(agent string, wants []ID, blobless, shallow bool
 type packReader struct {
 	m     *meter
 	r     *bufio.Reader
-	lines *pktline.Scanner
+	lines *lineReader
 	raw   bool // without side band
 	begun bool
 	left  []byte
@@ -232,7 +231,7 @@ type packReader struct {
 func newPackReader(m *meter, r io.Reader, a *advertisement) *packReader {
 	b := bufio.NewReaderSize(r, workStep)
 	return &packReader{
-		m: m, r: b, lines: pktline.NewScanner(b),
+		m: m, r: b, lines: &lineReader{r: b},
 		raw: !a.capabilities["side-band-64k"] && !a.capabilities["side-band"],
 	}
 }
@@ -295,13 +294,12 @@ func (p *packReader) line() ([]byte, error) {
 	if err := p.m.work(4); err != nil {
 		return nil, err
 	}
-	if !p.lines.Scan() {
-		if err := p.lines.Err(); err != nil {
-			return nil, err
-		}
+	line, err := p.lines.next()
+	if err == io.EOF {
 		return nil, io.ErrUnexpectedEOF
+	} else if err != nil {
+		return nil, err
 	}
-	line := p.lines.Bytes()
 	return line, p.m.work(int64(len(line)))
 }
 

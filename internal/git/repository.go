@@ -3,7 +3,6 @@
 package git
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,8 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/go-git/gcfg"
 
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/file"
@@ -135,18 +132,19 @@ func pointer(path, prefix, base string) (string, error) {
 	return target, nil
 }
 
-// config returns the last value of a setting, "" if there is none.
+// config returns the last value of a setting, whose section and key are in lower case; "" if
+// there is none.
 func (r *Repository) config(section, subsection, key string) (string, error) {
 	var found string
 	err := r.eachSetting(func(s, sub, k, value string) {
-		if strings.EqualFold(s, section) && sub == subsection && strings.EqualFold(k, key) {
+		if s == section && sub == subsection && k == key {
 			found = value
 		}
 	})
 	return found, err
 }
 
-// eachSetting calls do with section, subsection, key and value of every setting.
+// eachSetting calls do with section and key, in lower case, subsection and value of every setting.
 func (r *Repository) eachSetting(do func(section, subsection, key, value string)) error {
 	data, err := r.read("config", maxConfig)
 	if errors.Is(err, os.ErrNotExist) {
@@ -154,14 +152,10 @@ func (r *Repository) eachSetting(do func(section, subsection, key, value string)
 	} else if err != nil {
 		return err
 	}
-	err = gcfg.ReadWithCallback(bytes.NewReader(data), func(s, sub, k, value string, _ bool) error {
-		do(s, sub, k, value)
+	return readConfig(data, func(section, subsection, key, value string) error {
+		do(section, subsection, key, value)
 		return r.meter.work(entryWork)
 	})
-	if err != nil && !Fatal(err) {
-		return malformed("config: %s", clip.Text(err.Error()))
-	}
-	return err
 }
 
 // Remotes returns the URLs of all remotes by their names, as the repository's configuration has
@@ -169,7 +163,7 @@ func (r *Repository) eachSetting(do func(section, subsection, key, value string)
 func (r *Repository) Remotes() (map[string]string, error) {
 	out := map[string]string{}
 	err := r.eachSetting(func(section, name, key, value string) {
-		if strings.EqualFold(section, "remote") && name != "" && strings.EqualFold(key, "url") {
+		if section == "remote" && name != "" && key == "url" {
 			out[name] = value
 		}
 	})
