@@ -14,6 +14,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/internal/spelling"
 )
 
@@ -35,7 +36,7 @@ func Parse(src []byte) (*Document, error) {
 	doc := &Document{bytes: bytes.Clone(src), sum: Digest{"sha256", spelling.Sum(src)}, at: at}
 	d.file(d.node("", raw), &doc.file)
 	if len(d.problems) > 0 {
-		slices.SortStableFunc(d.problems, func(a, b Problem) int {
+		arrange.By(d.problems, func(a, b Problem) int {
 			return cmp.Or(cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Column, b.Pos.Column))
 		})
 		return nil, &ParseError{d.problems}

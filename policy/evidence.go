@@ -5,6 +5,8 @@ package policy
 import (
 	"slices"
 	"time"
+
+	"github.com/repopolicy/repopolicy/internal/arrange"
 )
 
 // Claims is what a piece of evidence says about itself. Nobody has checked a
@@ -68,7 +70,7 @@ func (c Claims) Verified(v Verification) Evidence {
 	v.Times = slices.Clone(v.Times)
 	// Lists have no order, and copies mean nothing (SPEC 8).
 	v.Entries = slices.Clone(v.Entries)
-	slices.SortFunc(v.Entries, Entry.Compare)
+	arrange.By(v.Entries, Entry.Compare)
 	v.Entries = slices.CompactFunc(v.Entries, func(a, b Entry) bool { return a.Compare(b) == 0 })
 	v.Promised, v.Moments = slices.Clone(v.Promised), slices.Clone(v.Moments)
 	return Evidence{c, v, true}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/repopolicy/repopolicy/internal/arrange"
 )
 
 // longExpiry is the life of a policy beyond which Lint advises a shorter one.
@@ -26,7 +28,7 @@ func (d *Document) Lint(now time.Time) []Problem {
 			l.overlap(j, i)
 		}
 	}
-	slices.SortStableFunc(l.out, func(a, b Problem) int {
+	arrange.By(l.out, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Column, b.Pos.Column))
 	})
 	return l.out

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/rekor"
 
@@ -444,7 +445,7 @@ func (p *proving) records(c *claim) (*proven, error) {
 // first is the newest; "" if they can.
 func impossible(moments []chain.Shown) string {
 	newest := moments[0]
-	slices.SortFunc(moments, func(a, b chain.Shown) int { return cmp.Compare(a.Leaf, b.Leaf) })
+	arrange.By(moments, func(a, b chain.Shown) int { return cmp.Compare(a.Leaf, b.Leaf) })
 	for i, m := range moments {
 		switch {
 		case m.Leaf > newest.Leaf:

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/rekor"
 
@@ -356,7 +357,7 @@ func (d *Directory) missing(ctx context.Context, p *proven, q bindings.Query) []
 			todo = append(todo, x)
 		}
 	}
-	slices.SortFunc(todo, func(a, b at) int { return cmp.Or(cmp.Compare(a.log, b.log), cmp.Compare(a.index, b.index)) })
+	arrange.By(todo, func(a, b at) int { return cmp.Or(cmp.Compare(a.log, b.log), cmp.Compare(a.index, b.index)) })
 	within, cancel := context.WithTimeout(ctx, listedTimeout)
 	defer cancel()
 	var out []bindings.File

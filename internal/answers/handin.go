@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/internal/bindings"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -56,7 +57,7 @@ func Unlisted(
 		)
 		return o.Statement.Err() != nil || listed && len(o.Signatures) == 0
 	})
-	slices.SortStableFunc(out, func(a, b bindings.Offer) int { return a.Statement.Version() - b.Statement.Version() })
+	arrange.By(out, func(a, b bindings.Offer) int { return a.Statement.Version() - b.Statement.Version() })
 	return out
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/internal/rekor"
 	"github.com/repopolicy/repopolicy/rekorbind"
 
@@ -213,7 +214,7 @@ func (c *Collection) Trees() map[string][]sigstore.Checkpoint {
 		out[of.log] = append(out[of.log], cp)
 	}
 	for _, cps := range out {
-		slices.SortFunc(cps, func(a, b sigstore.Checkpoint) int {
+		arrange.By(cps, func(a, b sigstore.Checkpoint) int {
 			return cmp.Or(cmp.Compare(a.Origin, b.Origin), cmp.Compare(b.Size, a.Size))
 		})
 	}
@@ -226,7 +227,7 @@ func (c *Collection) seen(trees map[treeOf]sigstore.Checkpoint) []rekor.Seen {
 	for of, cp := range trees {
 		out = append(out, rekor.Seen{Log: of.log, Generation: c.generation(of.log), Checkpoint: cp})
 	}
-	slices.SortFunc(out, func(a, b rekor.Seen) int {
+	arrange.By(out, func(a, b rekor.Seen) int {
 		return cmp.Or(cmp.Compare(a.Log, b.Log), cmp.Compare(a.Origin, b.Origin), cmp.Compare(a.Size, b.Size))
 	})
 	return out

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/internal/rekor"
 
 	"github.com/repopolicy/repopolicy/internal/sigstore"
@@ -62,7 +63,7 @@ func NewEvidence(
 		e.bundles = append(e.bundles, compact.Bytes())
 	}
 	// The same evidence is the same file, so that a version may acknowledge it.
-	slices.SortFunc(e.bundles, func(a, b json.RawMessage) int { return cmp.Compare(spelling.Sum(a), spelling.Sum(b)) })
+	arrange.By(e.bundles, func(a, b json.RawMessage) int { return cmp.Compare(spelling.Sum(a), spelling.Sum(b)) })
 	e.bundles = slices.CompactFunc(e.bundles, func(a, b json.RawMessage) bool { return bytes.Equal(a, b) })
 	e.Statements = append([]string{}, statements...)
 	slices.Sort(e.Statements)

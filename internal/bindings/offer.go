@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/rekorbind"
 
 	"github.com/repopolicy/repopolicy/internal/clip"
@@ -89,10 +90,10 @@ func Offers(root *sigstore.Root, forges *Forges, files []File, earlier [][]byte)
 	}
 	var out []Offer
 	for _, o := range by {
-		slices.SortFunc(o.Bindings, func(a, b OfferedBinding) int {
+		arrange.By(o.Bindings, func(a, b OfferedBinding) int {
 			return cmp.Or(cmp.Compare(a.Position.Log, b.Position.Log), cmp.Compare(a.Index, b.Index))
 		})
-		slices.SortFunc(o.Signatures, func(a, b OfferedSignature) int {
+		arrange.By(o.Signatures, func(a, b OfferedSignature) int {
 			return cmp.Or(cmp.Compare(a.Log, b.Log), cmp.Compare(a.Index, b.Index))
 		})
 		o.Signatures = slices.CompactFunc(
@@ -100,7 +101,7 @@ func Offers(root *sigstore.Root, forges *Forges, files []File, earlier [][]byte)
 		)
 		out = append(out, *o)
 	}
-	slices.SortFunc(out, func(a, b Offer) int { return cmp.Compare(a.Statement.Digest(), b.Statement.Digest()) })
+	arrange.By(out, func(a, b Offer) int { return cmp.Compare(a.Statement.Digest(), b.Statement.Digest()) })
 	return out
 }
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/internal/rekor"
 
 	"github.com/repopolicy/repopolicy/internal/canonical"
@@ -202,7 +203,7 @@ func OpenLogs(r *sigstore.Root, at time.Time) []sigstore.Log {
 	logs := slices.DeleteFunc(r.Logs(), func(l sigstore.Log) bool {
 		return l.Generation != 2 || at.Before(l.Start) || !l.End.IsZero() && at.After(l.End)
 	})
-	slices.SortStableFunc(logs, func(a, b sigstore.Log) int { return b.Start.Compare(a.Start) })
+	arrange.By(logs, func(a, b sigstore.Log) int { return b.Start.Compare(a.Start) })
 	return logs
 }
 

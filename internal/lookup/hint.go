@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/rekor"
 
@@ -187,7 +188,7 @@ func (h *Hint) sort(names []string, q bindings.Query) (out todo) {
 		}
 	}
 	if h.Entries != nil { // those first that were not looked at for the longest time
-		slices.SortStableFunc(
+		arrange.By(
 			out.again, func(a, b string) int { return cmp.Compare(h.Entries.Age(b), h.Entries.Age(a)) },
 		)
 	}

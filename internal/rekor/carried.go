@@ -12,6 +12,7 @@ import (
 
 	"github.com/transparency-dev/merkle/rfc6962"
 
+	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/sigstore"
 	"github.com/repopolicy/repopolicy/internal/strictjson"
@@ -122,7 +123,7 @@ func (t *Trees) Growth(ctx context.Context) ([]*Growth, error) {
 	t.mu.Lock()
 	all := slices.Collect(maps.Values(t.shards))
 	t.mu.Unlock()
-	slices.SortFunc(all, func(a, b *shard) int { return cmpShards(a.shardOf, b.shardOf) })
+	arrange.By(all, func(a, b *shard) int { return cmpShards(a.shardOf, b.shardOf) })
 	var out []*Growth
 	for _, s := range all {
 		s.mu.Lock()

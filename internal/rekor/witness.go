@@ -6,12 +6,12 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/internal/canonical"
 )
 
@@ -80,7 +80,7 @@ func (w *WitnessPolicy) Seen(checkpoint []byte, now time.Time) (time.Time, error
 			sigs = append(sigs, stamped{s, at})
 		}
 	}
-	slices.SortFunc(sigs, func(a, b stamped) int { return cmp.Compare(b.at, a.at) })
+	arrange.By(sigs, func(a, b stamped) int { return cmp.Compare(b.at, a.at) })
 	err = errors.New("none of them signed")
 	signed := map[string]bool{}
 	for _, s := range sigs {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gowebpki/jcs"
 
+	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/file"
@@ -75,7 +76,7 @@ type approvalPredicate struct {
 // subjects in order. The error says what can be in no approval.
 func EncodeApproval(a Approval) ([]byte, error) {
 	a.Subjects = slices.Clone(a.Subjects)
-	slices.SortFunc(a.Subjects, func(x, y Approved) int {
+	arrange.By(a.Subjects, func(x, y Approved) int {
 		return cmp.Or(cmp.Compare(x.Name, y.Name), cmp.Compare(x.SHA256, y.SHA256))
 	})
 	if err := a.check(); err != nil {

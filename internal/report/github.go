@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/internal/file"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -232,7 +232,7 @@ func JobSummary(r *Report, total string) string {
 	for i := range r.Artifacts {
 		order[i] = &r.Artifacts[i]
 	}
-	slices.SortStableFunc(order, func(x, y *Artifact) int { return rank(x) - rank(y) })
+	arrange.By(order, func(x, y *Artifact) int { return rank(x) - rank(y) })
 	for i, x := range order {
 		signer := "-"
 		if ev := x.Evidence; ev != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/repopolicy/repopolicy"
+	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/internal/fetch"
 	"github.com/repopolicy/repopolicy/internal/find"
 	"github.com/repopolicy/repopolicy/policy"
@@ -306,7 +307,7 @@ func (s *sharedEvidence) artifact(res *repopolicy.Result, full bool) Artifact {
 	}
 	if full {
 		rules := slices.Clone(d.Rules)
-		slices.SortStableFunc(rules, policy.RuleResult.Compare)
+		arrange.By(rules, policy.RuleResult.Compare)
 		for _, x := range rules {
 			a.Rules = append(a.Rules, newRule(x))
 		}

@@ -10,11 +10,11 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
-	"slices"
 	"time"
 
 	"github.com/transparency-dev/merkle/rfc6962"
 
+	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/internal/bundle"
 	"github.com/repopolicy/repopolicy/internal/canonical"
 	"github.com/repopolicy/repopolicy/internal/clip"
@@ -43,7 +43,7 @@ func (r *Root) Logs() []Log {
 		}
 		out = append(out, Log{policy.Log{ID: id, Generation: g, Start: l.start, End: l.end}, l.url})
 	}
-	slices.SortFunc(out, func(a, b Log) int {
+	arrange.By(out, func(a, b Log) int {
 		return cmp.Or(cmp.Compare(a.Generation, b.Generation), a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID))
 	})
 	return out

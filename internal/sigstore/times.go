@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/internal/keys"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -77,7 +78,7 @@ func (b *Bundle) trustedTimes(r *Root, entries []*logged) ([]Time, *Error) {
 	if len(out) == 0 {
 		return nil, &Error{policy.TimeInvalid, err}
 	}
-	slices.SortFunc(out, func(a, b Time) int {
+	arrange.By(out, func(a, b Time) int {
 		return cmp.Or(cmp.Compare(a.Source, b.Source), a.Time.Compare(b.Time), cmp.Compare(a.URI, b.URI))
 	})
 	return slices.CompactFunc(out, func(a, b Time) bool {
@@ -142,7 +143,7 @@ func (b *Bundle) inWindow(r *Root, entries []*logged, times []Time) (out []LogEn
 		}
 		out = append(out, le)
 	}
-	slices.SortFunc(out, func(a, b LogEntry) int {
+	arrange.By(out, func(a, b LogEntry) int {
 		return cmp.Or(cmp.Compare(a.Generation, b.Generation), cmp.Compare(a.LogID, b.LogID),
 			cmp.Compare(a.PromisedIndex, b.PromisedIndex),
 			cmp.Compare(a.TreeIndex, b.TreeIndex), cmp.Compare(a.TreeSize, b.TreeSize), a.Time.Compare(b.Time),

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -244,10 +245,10 @@ func (e *evaluator) sort() {
 		}
 	}
 	byDigest := func(a, b *Statement) int { return cmp.Compare(a.digest, b.digest) }
-	slices.SortFunc(e.genesis, byDigest)
+	arrange.By(e.genesis, byDigest)
 	for _, m := range []map[string][]*Statement{e.children, e.recoverers} {
 		for _, s := range m {
-			slices.SortFunc(s, byDigest)
+			arrange.By(s, byDigest)
 		}
 	}
 	e.place(leaves, lapsed)
@@ -339,7 +340,7 @@ func (e *evaluator) place(leaves []*leaf, lapsed map[*leaf]bool) {
 		)
 	}
 	for digest, ls := range e.leaves {
-		slices.SortFunc(ls, byEntry)
+		arrange.By(ls, byEntry)
 		// However often a binding is logged again, the first ones of each log
 		// decide. If they do not suffice, what is left out leaves them pending.
 		logged := map[string]int{}
@@ -348,8 +349,8 @@ func (e *evaluator) place(leaves []*leaf, lapsed map[*leaf]bool) {
 			return logged[l.Entry.Log] > maxBindings
 		})
 	}
-	slices.SortFunc(e.unknown, byEntry)
-	slices.SortFunc(e.lapsed, byEntry)
+	arrange.By(e.unknown, byEntry)
+	arrange.By(e.lapsed, byEntry)
 }
 
 // mirrors takes over what a directory says of the bindings of the same statement, of which
@@ -382,7 +383,7 @@ func (e *evaluator) signatures() {
 		}
 	}
 	for digest, sigs := range e.sigs {
-		slices.SortFunc(sigs, func(a, b *signature) int {
+		arrange.By(sigs, func(a, b *signature) int {
 			return cmp.Or(
 				a.Entry.Compare(b.Entry), cmp.Compare(a.Signer.Value, b.Signer.Value),
 				cmp.Compare(a.Signer.TokenSubject, b.Signer.TokenSubject),

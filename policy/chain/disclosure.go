@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -110,7 +111,7 @@ func (d *disclosure) all() []*leaf {
 		out = append(out, ls...)
 	}
 	out = append(out, d.unknown...)
-	slices.SortFunc(out, func(a, b *leaf) int { return a.Entry.Compare(b.Entry) })
+	arrange.By(out, func(a, b *leaf) int { return a.Entry.Compare(b.Entry) })
 	return out
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -219,7 +220,7 @@ func (w *walk) disclosed(prev *link, s *Statement, sigs []*signature, l *leaf) t
 			all = append(all, sig.shown)
 		}
 	}
-	slices.SortFunc(all, func(a, b Shown) int { return int(a.Leaf - b.Leaf) })
+	arrange.By(all, func(a, b Shown) int { return int(a.Leaf - b.Leaf) })
 	may := w.mayPrecede(l)
 	for _, at := range all {
 		if w.quorum(prev, s, sigs, func(sig *signature) bool { return may(sig) && sig.shown.Clock <= at.Clock }) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/policy"
 )
 
@@ -91,7 +92,7 @@ func (o *order) wind(read []readTick, entries []policy.Entry) {
 		}
 	}
 	for _, ticks := range o.clock {
-		slices.SortFunc(ticks, func(a, b tick) int { return cmp.Or(cmp.Compare(a.index, b.index), a.at.Compare(b.at)) })
+		arrange.By(ticks, func(a, b tick) int { return cmp.Or(cmp.Compare(a.index, b.index), a.at.Compare(b.at)) })
 		for i := 1; i < len(ticks); i++ {
 			if ticks[i].at.Before(ticks[i-1].at) {
 				ticks[i].at = ticks[i-1].at
@@ -122,7 +123,7 @@ func (o *order) date(moments []dated, entries []policy.Entry) []contradicted {
 		}
 	}
 	for _, all := range o.moments {
-		slices.SortFunc(all, func(a, b moment) int { return cmp.Or(cmp.Compare(a.size, b.size), a.at.Compare(b.at)) })
+		arrange.By(all, func(a, b moment) int { return cmp.Or(cmp.Compare(a.size, b.size), a.at.Compare(b.at)) })
 		for i := len(all) - 2; i >= 0; i-- {
 			if all[i+1].at.Before(all[i].at) {
 				all[i].at = all[i+1].at

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -55,7 +56,7 @@ func (w *walk) recoveries(head *link) []recovery {
 		w.settle(r.effect.possible)
 		out = append(out, r)
 	}
-	slices.SortStableFunc(out, func(a, b recovery) int { return a.may.Compare(b.may) })
+	arrange.By(out, func(a, b recovery) int { return a.may.Compare(b.may) })
 	return out
 }
 

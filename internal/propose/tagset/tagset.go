@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/mod/semver"
 
+	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -52,7 +53,7 @@ func families(tags []string, at func(string) int) (out []Family) {
 			version := tag[len(prefix):]
 			return strings.ReplaceAll(version, string(separatorOf(version)), ".")
 		}
-		slices.SortFunc(all, func(a, b string) int { return cmp.Or(compare(dotted(b), dotted(a)), cmp.Compare(b, a)) })
+		arrange.By(all, func(a, b string) int { return cmp.Or(compare(dotted(b), dotted(a)), cmp.Compare(b, a)) })
 		all = slices.Compact(all)
 		f := Family{Prefix: prefix}
 		for _, tag := range all {
@@ -66,7 +67,7 @@ func families(tags []string, at func(string) int) (out []Family) {
 			out = append(out, f)
 		}
 	}
-	slices.SortFunc(out, func(a, b Family) int { return cmp.Compare(a.Prefix, b.Prefix) })
+	arrange.By(out, func(a, b Family) int { return cmp.Compare(a.Prefix, b.Prefix) })
 	return out
 }
 

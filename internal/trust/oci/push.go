@@ -22,6 +22,7 @@ import (
 	"oras.land/oras-go/v2/content/oci"
 	"oras.land/oras-go/v2/errdef"
 
+	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/internal/budget"
 	"github.com/repopolicy/repopolicy/internal/file"
 	reader "github.com/repopolicy/repopolicy/internal/oci"
@@ -130,7 +131,7 @@ func Push(ctx context.Context, r Reference, o Options, f *Files) (digest.Digest,
 		return "", err
 	}
 	all := f.blobs() // what metadata names comes before it
-	slices.SortStableFunc(all, func(a, b blob) int { return cmp.Compare(b.desc.MediaType, a.desc.MediaType) })
+	arrange.By(all, func(a, b blob) int { return cmp.Compare(b.desc.MediaType, a.desc.MediaType) })
 	return upload(ctx, r, o, MediaTypeMetadata, manifest, all)
 }
 
