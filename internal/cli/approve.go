@@ -58,8 +58,8 @@ publish look for it there. It cannot be taken back but by [[yanked]] in the poli
 	o.KeyFlags(cmd)
 	f := cmd.Flags()
 	o.Lookup.RootFlags(cmd, "")
-	f.StringArrayVar(
-		&o.Configs, "signing-config", nil,
+	f.Var(
+		(*command.List)(&o.Configs), "signing-config",
 		"sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log",
 	)
 	f.Var(&o.tag, "tag", "approve for this tag; by default the one that the evidence names")

@@ -38,7 +38,7 @@ type fleetOptions struct {
 func (o *fleetOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	o.list.Kind, o.org.Kind = "FILE", "OWNER"
-	f.StringArrayVarP(&o.repos, "repo", "R", nil,
+	f.VarP((*command.List)(&o.repos), "repo", "R",
 		"say how the policy of this `REPOSITORY` stands, with no clone; may be repeated")
 	f.Var(&o.list, "repositories", "of the repositories in this file, one on each line")
 	f.Var(&o.org, "org",

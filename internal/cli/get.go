@@ -73,7 +73,7 @@ func (o *getOptions) flags(cmd *cobra.Command) {
 	o.airgap.Kind = "FILE"
 	f.Var(&o.airgap, "airgap", "judge by what this file of export-bundle carries, without a network")
 	f.Var(&o.maxSize, "max-size", "the largest file to download, such as 500M; by default 4G")
-	f.StringArrayVar(&o.hosts, "redirect-host", nil,
+	f.Var((*command.List)(&o.hosts), "redirect-host",
 		"let a registry send downloads on to this `HOST`; may be repeated, known for the large registries")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print nothing but errors; the exit code tells")
 }

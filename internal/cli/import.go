@@ -71,8 +71,8 @@ rule wider than the entry.`,
 	f.Var(&o.pkg, "package", "the package to import, if the file has several")
 	f.Var(&o.caller, "caller", "workflow that calls reusable workflows of other repositories")
 	f.Var(&o.git, "git", "clone of the package's repository, instead of the one around the working directory")
-	f.StringArrayVar(
-		&o.signerRefs, "signer-ref", nil,
+	f.Var(
+		(*command.List)(&o.signerRefs), "signer-ref",
 		"`OWNER/NAME=REF` or commit of a reusable workflow's repository; may be repeated",
 	)
 	return cmd

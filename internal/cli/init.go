@@ -112,8 +112,8 @@ reads them first and prints commands for what is missing, which only add and rep
 	}
 	o.Repo.Kind = "URL"
 	f.VarP(&o.Repo, "repo", "R", "the repository's address, instead of that of the remote origin")
-	f.StringArrayVar(&o.tags, "tags", nil, "`PATTERN` of the tags of releases, or semver; may be repeated")
-	f.StringArrayVar(&o.artifacts, "artifacts", nil, "`PATTERN` of the names of what is released; may be repeated")
+	f.Var((*command.List)(&o.tags), "tags", "`PATTERN` of the tags of releases, or semver; may be repeated")
+	f.Var((*command.List)(&o.artifacts), "artifacts", "`PATTERN` of the names of what is released; may be repeated")
 	f.BoolVar(&o.noSign, "no-sign", false, "do not sign")
 	f.BoolVar(&o.noIssue, "no-expiry-issue", false, "leave out the job that opens an issue before the policy expires")
 	f.BoolVar(&o.Offline, "offline", false, "do not use the network: no release is judged, and nobody can sign in")
@@ -123,7 +123,7 @@ reads them first and prints commands for what is missing, which only add and rep
 	f.BoolVar(&o.publish, "publish-name", false, "let the workflow publish the name of a private repository")
 	o.ExpectFlag(cmd)
 	o.RootFlags(cmd, "")
-	f.StringArrayVar(&o.Configs, "signing-config", nil,
+	f.Var((*command.List)(&o.Configs), "signing-config",
 		"sign with the services that this signing config `FILE` names; may be repeated")
 	return cmd
 }

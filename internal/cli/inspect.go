@@ -58,9 +58,9 @@ had; 6 if a file that you named is malformed evidence. The form of --format json
 	o.repo.Kind, o.tag.Kind, o.git.Kind = "URL", "TAG", "DIR"
 	f.VarP(&o.repo, "repo", "R", "the repository that it is of: a URL, or OWNER/NAME on github.com")
 	f.Var(&o.tag, "tag", "look for evidence in the release of this tag, too")
-	f.StringArrayVarP(&o.bundles, "bundle", "b", nil,
+	f.VarP((*command.List)(&o.bundles), "bundle", "b",
 		"show what this `FILE` says of each artifact, instead of what lies beside it; may be repeated")
-	f.StringArrayVar(&o.keys, "public-key", nil,
+	f.Var((*command.List)(&o.keys), "public-key",
 		"verify what a bare key signed with the one in this `FILE`; may be repeated")
 	f.Var(&o.git, "git", "read Git tags from the repository in this directory instead of here")
 	o.published.flags(f)

@@ -461,8 +461,8 @@ func (o *publishedOptions) flags(f *pflag.FlagSet) {
 		&o.token, "github-token", false,
 		"show the token in GITHUB_TOKEN to GitHub's API, which lets those it knows ask more often; nobody else sees it",
 	)
-	f.StringArrayVar(
-		&o.hosts, "redirect-host", nil,
+	f.Var(
+		(*command.List)(&o.hosts), "redirect-host",
 		"let a forge or registry send downloads on to this `HOST`; may be repeated, known for github.com and the large "+
 			"registries",
 	)

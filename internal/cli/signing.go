@@ -47,8 +47,8 @@ func (o *signOptions) signFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.Var(&o.Git, "git", "work in the repository in this directory instead of the working directory")
 	o.RootFlags(cmd, "")
-	f.StringArrayVar(
-		&o.Configs, "signing-config", nil,
+	f.Var(
+		(*command.List)(&o.Configs), "signing-config",
 		"sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log",
 	)
 	f.BoolVar(&o.Scan, "scan", false, "read all entries of Rekor v2 instead of asking an index")

@@ -76,8 +76,8 @@ version.`,
 	o.purl.Kind, o.report.Kind = "PACKAGE-URL", "FILE"
 	o.KeyFlags(cmd)
 	f := cmd.Flags()
-	f.StringArrayVar(
-		&o.Configs, "signing-config", nil,
+	f.Var(
+		(*command.List)(&o.Configs), "signing-config",
 		"sign with the services that this signing config `FILE` names; may be repeated, one for each generation of the log",
 	)
 	f.BoolVar(&o.statement, "statement", false, "sign a release statement that names --tag instead of the bare file")

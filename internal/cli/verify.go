@@ -139,8 +139,8 @@ func (o *verifyOptions) judgedFlags(f *pflag.FlagSet) {
 		"let files of this `KIND` without evidence lie beside what is allowed: openpgp (FILE.asc), signature (FILE.sig), "+
 			"certificate (FILE.pem) or checksums (lists of digests of what is allowed); several with commas")
 	_ = f.SetAnnotation("side-files", command.Words, []string{"openpgp", "signature", "certificate", "checksums"})
-	f.StringArrayVarP(
-		&o.bundles, "bundle", "b", nil,
+	f.VarP(
+		(*command.List)(&o.bundles), "bundle", "b",
 		"use this `FILE` as evidence for every artifact, or as a checksum file that lists them; may be repeated",
 	)
 	f.Var(

@@ -39,6 +39,22 @@ func (o *Once) Set(s string) error {
 	return nil
 }
 
+// List is the value of a flag that may be repeated. pflag's own makes a writer of CSV for each flag,
+// before anything is read.
+type List []string
+
+// String returns "", as nothing has a default.
+func (l *List) String() string { return "" }
+
+// Type returns what pflag calls the value.
+func (l *List) Type() string { return "stringArray" }
+
+// Set adds a value.
+func (l *List) Set(s string) error {
+	*l = append(*l, s)
+	return nil
+}
+
 // Format is the value of --format.
 type Format struct {
 	Once

@@ -54,7 +54,7 @@ const rootUsage = "trust this trusted_root.json `FILE` instead of Sigstore's pub
 func (o *Roots) RootFlags(cmd *cobra.Command, more string) {
 	f := cmd.Flags()
 	o.TrustRoot.Kind, o.TrustConfig.Kind = "NAME", "FILE"
-	f.StringArrayVar(&o.TrustedRoots, "trusted-root", nil, rootUsage+more)
+	f.Var((*List)(&o.TrustedRoots), "trusted-root", rootUsage+more)
 	f.Var(&o.TrustRoot, "trust-root", "trust the root of this name in your trust.toml alone")
 	f.Var(&o.TrustConfig, "trust-config", "read this file instead of trust.toml in your configuration directory")
 }

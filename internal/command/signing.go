@@ -54,7 +54,7 @@ func (o *Signing) KeyFlags(cmd *cobra.Command) {
 	f.Var(&o.Key, "key", "sign with this PEM private key instead of signing in")
 	f.Var(&o.Signer.Program, "signer",
 		"let this program sign: the digest on its standard input, the signature on its standard output; no shell")
-	f.StringArrayVar(&o.Signer.Args, "signer-arg", nil, "`ARGUMENT` for the program; may be repeated")
+	f.Var((*List)(&o.Signer.Args), "signer-arg", "`ARGUMENT` for the program; may be repeated")
 	f.Var(&o.Signer.Public, "public-key", "PEM public key of the program's key")
 	f.Var(&o.Certificate, "certificate",
 		"PEM certificate of the key, by an authority that the trust root names: sign in the name that it certifies")

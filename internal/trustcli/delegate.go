@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/trust"
 	"github.com/repopolicy/repopolicy/internal/trust/author"
 	"github.com/repopolicy/repopolicy/policy"
@@ -64,15 +65,15 @@ and --remove-role take back what was delegated.`,
 	}
 	o.flags(cmd)
 	f := cmd.Flags()
-	f.StringArrayVar(&o.anchors, "anchor", nil, "the first statement of a repository: `URL=sha256:HEX`; may be repeated")
+	f.Var((*command.List)(&o.anchors), "anchor", "the first statement of a repository: `URL=sha256:HEX`; may be repeated")
 	f.StringVar(&o.role, "role", "", "delegate to this `ROLE`, or let it say what is said")
-	f.StringArrayVar(&o.repositories, "repositories", nil,
+	f.Var((*command.List)(&o.repositories), "repositories",
 		"`PATTERN` of the repositories that the role anchors; may be repeated")
-	f.StringArrayVar(&o.listed, "paths", nil,
+	f.Var((*command.List)(&o.listed), "paths",
 		"`PATTERN` of the targets that the role lists, such as 'widget/*/*', in which * is no slash; may be repeated")
 	f.StringVar(&o.root, "root", "", "introduce a root: `NAME=FILE` with the metadata to begin with")
 	f.StringVar(&o.url, "url", "", "where its TUF repository is: an https `URL`, or oci:REGISTRY/NAME")
-	f.StringArrayVar(&o.scope, "scope", nil,
+	f.Var((*command.List)(&o.scope), "scope",
 		"`PATTERN` of the repositories that it judges, or for which the role introduces roots; may be repeated")
 	f.StringVar(&o.by, "identities", "",
 		"under whose root its keepers sign that are identities: public-good, which is the default, or introducer")

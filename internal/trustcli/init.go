@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/trust/author"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -30,8 +31,8 @@ repopolicy/directory.json.`,
 	}
 	o.flags(cmd)
 	cmd.Flags().
-		StringArrayVar(&online, "online-key", nil, "the public key in this PEM `FILE` signs snapshot and timestamp")
-	cmd.Flags().StringArrayVar(&targets, "target", nil, "publish a file: `PATH=FILE`; may be repeated")
+		Var((*command.List)(&online), "online-key", "the public key in this PEM `FILE` signs snapshot and timestamp")
+	cmd.Flags().Var((*command.List)(&targets), "target", "publish a file: `PATH=FILE`; may be repeated")
 	return cmd
 }
 

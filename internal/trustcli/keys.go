@@ -25,8 +25,8 @@ type keyOptions struct {
 
 func (o *keyOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringArrayVar(&o.keyFiles, "key", nil, "the public key in this PEM `FILE` signs; may be repeated")
-	f.StringArrayVar(&o.identities, "identity", nil,
+	f.Var((*command.List)(&o.keyFiles), "key", "the public key in this PEM `FILE` signs; may be repeated")
+	f.Var((*command.List)(&o.identities), "identity",
 		"who signs in as this signs: `NAME=ISSUER`, such as alice@example.com=https://accounts.google.com; may be repeated")
 	f.IntVar(&o.threshold, "threshold", 0, "how many of them have to sign; has to be given if there are several")
 	f.IntVar(&o.days, "days", 0, "for how many days signatures are good; by default 365, of snapshot and timestamp 30")

@@ -41,7 +41,7 @@ manifest for one consistent snapshot, whose digest is printed.`,
 	}
 	o.output.Kind = "PLACE"
 	f := cmd.Flags()
-	f.StringArrayVar(&o.keys, "key", nil,
+	f.Var((*command.List)(&o.keys), "key",
 		"sign snapshot and timestamp with the private key in this PEM `FILE`; may be repeated")
 	f.Var(&o.output, "to", "write it here, too")
 	o.RootFlags(cmd, "")

@@ -5,6 +5,7 @@ package trustcli
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/repopolicy/repopolicy/internal/command"
 	"github.com/repopolicy/repopolicy/internal/trust/author"
 	"github.com/repopolicy/repopolicy/policy"
 )
@@ -39,7 +40,7 @@ another year.`,
 		},
 	}
 	o.flags(cmd)
-	cmd.Flags().StringArrayVar(&roles, "role", nil,
+	cmd.Flags().Var((*command.List)(&roles), "role",
 		"give this `ROLE` other keys: root, targets, snapshot or timestamp; may be repeated")
 	return cmd
 }

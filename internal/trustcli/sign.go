@@ -46,7 +46,7 @@ func signerFlags(cmd *cobra.Command, o *command.Signing) {
 	o.KeyFlags(cmd)
 	f := cmd.Flags()
 	f.BoolVarP(&o.Yes, "yes", "y", false, "do not ask whether name and address may become public")
-	f.StringArrayVar(&o.Configs, "signing-config", nil,
+	f.Var((*command.List)(&o.Configs), "signing-config",
 		"sign with the services that this signing config `FILE` names; may be repeated")
 	o.ExpectFlag(cmd)
 }
