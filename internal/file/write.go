@@ -27,17 +27,24 @@ const isLink = "it is a symbolic link, through which nothing is written; name th
 // output (/dev/stdout, /dev/fd/N) are written to. Everything else that is there is
 // [Refused], and so is a link on the way below the working directory or below the
 // top of a Git work tree: whoever wrote the repository may have put it there.
-func Write(path string, data []byte, perm fs.FileMode) error {
+func Write(path string, data []byte, perm fs.FileMode) error { return Copy(path, perm, whole(data)) }
+
+// Copy is [Write] for content that write writes, of any size. A file is not there before it returned
+// nil; a device and standard output may have got a part.
+func Copy(path string, perm fs.FileMode, write func(io.Writer) error) error {
 	if stream, done := streamOf(path); stream != nil {
-		_, err := stream.Write(data)
-		return errors.Join(err, done())
+		return errors.Join(write(stream), done())
 	}
 	p, err := placeOf(path, "", 0)
 	if err != nil {
 		return err
 	}
 	defer p.dir.Close()
-	return p.write(data, perm)
+	return p.write(write, perm)
+}
+
+func whole(data []byte) func(io.Writer) error {
+	return func(w io.Writer) error { _, err := w.Write(data); return err }
 }
 
 // Check returns why [Write] would write nothing to a path; what only the attempt shows
@@ -115,7 +122,7 @@ func WriteBelow(dir, name string, data []byte, perm fs.FileMode) error {
 		return err
 	}
 	defer p.dir.Close()
-	return p.write(data, perm)
+	return p.write(whole(data), perm)
 }
 
 // CopyBelow is [WriteBelow] for content that write writes, of any size. Nothing is there before it returned nil.
@@ -150,7 +157,7 @@ func Create(path string, data []byte, perm fs.FileMode) error {
 		return err
 	}
 	defer p.dir.Close()
-	return p.settle(data, perm, p.give)
+	return p.fill(whole(data), perm, p.give)
 }
 
 // WriteIn writes a file below a directory that is reached as the user set it up, such
@@ -162,7 +169,7 @@ func WriteIn(dir, name string, data []byte, perm fs.FileMode) error {
 		return err
 	}
 	defer p.dir.Close()
-	return p.write(data, perm)
+	return p.write(whole(data), perm)
 }
 
 // CreateIn is [WriteIn] for a file that must not be there; else the error is
@@ -173,7 +180,7 @@ func CreateIn(dir, name string, data []byte, perm fs.FileMode) error {
 		return err
 	}
 	defer p.dir.Close()
-	return p.settle(data, perm, p.give)
+	return p.fill(whole(data), perm, p.give)
 }
 
 // Append lets add write at the end of a regular file, which it may also read, or of a
@@ -362,20 +369,19 @@ func enter(dir *os.Root, name, path string, mode fs.FileMode) (*os.Root, error) 
 }
 
 // write replaces what is there, or writes to it, if that may be.
-func (p *place) write(data []byte, perm fs.FileMode) error {
+func (p *place) write(write func(io.Writer) error, perm fs.FileMode) error {
 	info, err := p.look()
 	if err != nil {
 		return err
 	}
 	if info == nil || !device(info) {
-		return p.settle(data, perm, p.dir.Rename)
+		return p.fill(write, perm, p.dir.Rename)
 	}
 	f, err := p.open(info, os.O_WRONLY)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Close())
+	return errors.Join(write(f), f.Close())
 }
 
 // look returns what is there and may be replaced or written to; nil if nothing is.
@@ -396,12 +402,7 @@ func (p *place) look() (fs.FileInfo, error) {
 	return info, err
 }
 
-// settle writes a file under another name and lets it have its own.
-func (p *place) settle(data []byte, perm fs.FileMode, give func(from, to string) error) error {
-	return p.fill(func(w io.Writer) error { _, err := w.Write(data); return err }, perm, give)
-}
-
-// fill is [place.settle] for what write writes.
+// fill lets write write a file under another name, and lets it have its own.
 func (p *place) fill(
 	write func(io.Writer) error, perm fs.FileMode, give func(from, to string) error,
 ) error {

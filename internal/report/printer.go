@@ -147,13 +147,21 @@ func commandAt(s string) int {
 // JSON prints v as one indented document of ASCII.
 func (p *Printer) JSON(v any) error {
 	if r, ok := v.(*Report); ok {
-		return r.print(p)
+		return r.write(rawWriter{p})
 	}
 	doc, err := document(v)
 	if err == nil {
 		p.Raw(doc)
 	}
 	return err
+}
+
+// rawWriter writes what is printed as it is.
+type rawWriter struct{ p *Printer }
+
+func (w rawWriter) Write(b []byte) (int, error) {
+	w.p.Raw(string(b))
+	return len(b), nil
 }
 
 func document(v any) (string, error) { return indented(v, "") }
@@ -170,6 +178,9 @@ func indented(v any, prefix string) (string, error) {
 
 // WriteJSON writes a document into a file, in one step.
 func WriteJSON(path string, v any) error {
+	if r, ok := v.(*Report); ok {
+		return file.Copy(path, 0o644, r.write)
+	}
 	doc, err := document(v)
 	if err == nil {
 		err = file.Write(path, []byte(doc), 0o644)

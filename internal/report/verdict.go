@@ -3,6 +3,7 @@
 package report
 
 import (
+	"io"
 	"iter"
 	"slices"
 	"strings"
@@ -273,6 +274,13 @@ func New(s *Summary, class policy.Class, entries iter.Seq[repopolicy.Entry], ful
 		Schema: SchemaURL("verdict-v1"), Verdict: class.String(), Exit: class.Exit(), Tool: "repopolicy " + Version(),
 		Criteria: s, Artifacts: []Artifact{}, NotJudged: []Input{}, Alarms: append([]string{}, s.Alarms...),
 	}
+	n := 0
+	for e := range entries {
+		if e.Result != nil {
+			n++
+		}
+	}
+	r.Artifacts = slices.Grow(r.Artifacts, n) // not one by one: each is large
 	var same sharedEvidence
 	for e := range entries {
 		if e.Result == nil {
@@ -426,9 +434,9 @@ func SummaryOfFound(f *find.Found) *PolicySummary {
 // mostHeld is about how many bytes of a report are held before they are written.
 const mostHeld = 64 << 10
 
-// print writes the report as [Printer.JSON] writes every document, artifact by artifact: that of a
+// write writes the report as [Printer.JSON] writes every document, artifact by artifact: that of a
 // long list is larger than what a run may hold.
-func (r *Report) print(p *Printer) error {
+func (r *Report) write(w io.Writer) error {
 	const none = "\n  \"artifacts\": []"
 	frame := *r
 	frame.Artifacts = []Artifact{}
@@ -438,8 +446,8 @@ func (r *Report) print(p *Printer) error {
 		return err
 	}
 	if !ok || len(r.Artifacts) == 0 {
-		p.Raw(doc)
-		return nil
+		_, err = io.WriteString(w, doc)
+		return err
 	}
 	var b strings.Builder
 	b.WriteString(before + strings.TrimSuffix(none, "]"))
@@ -453,10 +461,12 @@ func (r *Report) print(p *Printer) error {
 		}
 		b.WriteString("\n    " + strings.TrimSuffix(piece, "\n"))
 		if b.Len() > mostHeld {
-			p.Raw(b.String())
+			if _, err := io.WriteString(w, b.String()); err != nil {
+				return err
+			}
 			b.Reset()
 		}
 	}
-	p.Raw(b.String() + "\n  ]" + after)
-	return nil
+	_, err = io.WriteString(w, b.String()+"\n  ]"+after)
+	return err
 }
