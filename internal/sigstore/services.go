@@ -31,7 +31,8 @@ type Services struct {
 // ParseSigningConfigs returns the services that the signing configs of one trust
 // root name for a moment: one config usually lists Rekor v1, another one Rekor
 // v2. What two of them name differently is taken from the first. The error is an
-// [*Error] with reason TrustRootInvalid.
+// [*Error] with reason TrustRootInvalid, also for a config that wants a signature
+// in several logs of a version, or with several time stamps.
 //
 // Format: https://github.com/sigstore/protobuf-specs, SigningConfig v0.2.
 func ParseSigningConfigs(at time.Time, configs ...[]byte) (Services, error) {
@@ -46,6 +47,12 @@ func ParseSigningConfigs(at time.Time, configs ...[]byte) (Services, error) {
 		if err != nil {
 			return Services{}, err
 		}
+		if err := single("transparency logs", c.RekorSelect, c.Rekor, at); err != nil {
+			return Services{}, err
+		}
+		if err := single("time stamp authorities", c.TSASelect, c.TSA, at); err != nil {
+			return Services{}, err
+		}
 		take(&out.Fulcio, c.CAs, 1)
 		take(&out.TSA, c.TSA, 1)
 		take(&out.RekorV1, c.Rekor, 1)
@@ -53,6 +60,28 @@ func ParseSigningConfigs(at time.Time, configs ...[]byte) (Services, error) {
 		take(&out.Issuer, c.OIDC, 1)
 	}
 	return out, nil
+}
+
+// single refuses a config that says that more services of a list are used than the one that is.
+// ALL is one of each operator.
+func single(what string, by bundle.Select, list []bundle.Service, at time.Time) error {
+	n := uint32(1)
+	switch by.Selector {
+	case "EXACT":
+		n = by.Count
+	case "ALL":
+		operators := map[uint32]map[string]bool{1: {}, 2: {}}
+		for _, s := range list {
+			if of, known := operators[s.Major]; known && s.Valid.Contains(at) {
+				of[s.Operator] = true
+			}
+		}
+		n = uint32(max(len(operators[1]), len(operators[2]), 1))
+	}
+	if n != 1 {
+		return refuse(policy.TrustRootInvalid, "it wants %d %s (%s), and one is used", n, what, by.Selector)
+	}
+	return nil
 }
 
 // current returns the URL of the service of a version that began last of those that are valid at
