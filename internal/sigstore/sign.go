@@ -32,9 +32,14 @@ type Client struct {
 // stamp is for [Client.Stamp] to add, once the draft is kept: a stamp can be had again, a
 // certificate would be a second one.
 //
-// Fulcio is asked once. Each certificate shows its name in a public log for ever, and
-// one may have been issued whatever came back.
+// Fulcio is asked once, and not for a statement that nobody could read. Each certificate shows its
+// name in a public log for ever, and one may have been issued whatever came back.
 func (c *Client) Draft(ctx context.Context, content Content, token string, key *keys.Signer) (*Draft, error) {
+	if content.Statement != nil {
+		if _, err := parseStatement(content.Statement); err != nil {
+			return nil, refuse(policy.StatementInvalid, "statement: %w", err)
+		}
+	}
 	m := &bundle.Material{}
 	switch {
 	case token != "":
@@ -44,6 +49,8 @@ func (c *Client) Draft(ctx context.Context, content Content, token string, key *
 			return nil, err
 		}
 		m.Certificate = &bundle.Certificate{Raw: der}
+	case key == nil:
+		return nil, errors.New("neither an ID token nor a key")
 	case key.Certificate != nil:
 		m.Certificate = &bundle.Certificate{Raw: key.Certificate}
 	default:
@@ -67,6 +74,9 @@ func (c *Client) Draft(ctx context.Context, content Content, token string, key *
 // certified returns a fresh key and the DER of Fulcio's certificate for it.
 func (c *Client) certified(ctx context.Context, token string) (*keys.Signer, []byte, error) {
 	address := c.Services.Fulcio
+	if address == "" {
+		return nil, nil, errors.New("the signing config names no certificate authority for now")
+	}
 	if !secret(address) {
 		return nil, nil, fmt.Errorf("certificate: %s: a token is sent to an https URL only", address)
 	}

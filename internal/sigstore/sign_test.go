@@ -14,6 +14,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/repopolicy/repopolicy/internal/scaffold/sigstoretest"
@@ -117,5 +118,31 @@ func TestLyingAuthority(t *testing.T) {
 				t.Errorf("%v, %d requests to the log", err, logged)
 			}
 		})
+	}
+}
+
+// TestDraftRefuses: nobody is asked for a certificate of what could not be signed or read.
+func TestDraftRefuses(t *testing.T) {
+	const token = "e30.eyJpc3MiOiJodHRwczovL3guZXhhbXBsZSIsInN1YiI6IjEifQ.e30"
+	file := Content{Digest: make([]byte, 32)}
+	for what, x := range map[string]struct {
+		fulcio  string
+		token   string
+		content Content
+		says    string
+	}{
+		"no authority":              {"", token, file, "no certificate authority"},
+		"neither a token nor a key": {"https://ca.example", "", file, "neither"},
+		"not a token":               {"https://ca.example", "x", file, "not a JSON Web Token"},
+		"an empty statement":        {"https://ca.example", token, Content{Statement: []byte{}}, "statement: "},
+		"a statement cut short": {
+			"https://ca.example", token, Content{Statement: statementOf(goodSubject)[:40]}, "statement: ",
+		},
+		"a statement about nothing": {"https://ca.example", token, Content{Statement: statementOf("")}, "no subject"},
+	} {
+		c := &Client{Services: Services{Fulcio: x.fulcio}, Transport: noRequest{t}}
+		if _, err := c.Draft(t.Context(), x.content, x.token, nil); err == nil || !strings.Contains(err.Error(), x.says) {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
