@@ -141,6 +141,9 @@ func (w *Writer) finish(
 	if to.RekorV1 == "" && to.RekorV2 == "" {
 		return none, errors.New("the Sigstore instance has no transparency log")
 	}
+	if to.RekorV2 != "" && to.TSA == "" { // else it is logged, and proves nothing
+		return none, errors.New("Rekor v2 shows no times, and the Sigstore instance has no time stamp authority")
+	}
 	entry, err := w.Journal.LoadEntry(id)
 	if err != nil {
 		return none, err
