@@ -3,13 +3,17 @@
 // Sigstore speaks the client protocol of the public Sigstore conformance suite,
 // so that the suite can be run against repopolicy:
 //
+//	go run ./internal/scaffold/conformance/sigstore sign-bundle [--staging] [--in-toto] \
+//	    --identity-token TOKEN --bundle FILE [--trusted-root FILE] [--signing-config FILE] FILE
 //	go run ./internal/scaffold/conformance/sigstore verify-bundle [--staging] --bundle FILE \
 //	    (--certificate-identity IDENTITY --certificate-oidc-issuer URL | --key FILE) \
 //	    [--trusted-root FILE] FILE_OR_DIGEST
 //
-// It exits 0 if the bundle verifies and 1 otherwise. The further command
+// It exits 0 if the bundle was written or verifies, and 1 otherwise. What is signed is the
+// file's SHA-256 or, with --in-toto, the file itself as a statement; the bundle is new, whole,
+// of version 0.3, and verifies under the trusted root. The further command
 // "selftest DIR" runs the conformance cases of a corpus directory through the
-// same code, by file and by digest.
+// same code, by file and by digest; TestConformance of sandbox/e2e signs.
 //
 // Protocol: https://github.com/sigstore/sigstore-conformance/blob/main/docs/cli_protocol.md
 package main
@@ -39,9 +43,11 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return errors.New("usage: verify-bundle … | selftest DIR")
+		return errors.New("usage: sign-bundle … | verify-bundle … | selftest DIR")
 	}
 	switch args[0] {
+	case "sign-bundle":
+		return signBundle(args[1:])
 	case "verify-bundle":
 		return verifyBundle(args[1:])
 	case "selftest":
@@ -84,16 +90,7 @@ func verifyBundle(args []string) error {
 	if j.Policy, err = signer.Trusted(); err != nil {
 		return err
 	}
-	opts := trust.Options{UserAgent: "repopolicy-conformance", Now: time.Now}
-	if dir, err := os.UserCacheDir(); err == nil {
-		opts.Cache = filepath.Join(dir, "repopolicy", "tuf")
-	}
-	if *root != "" {
-		opts.Files = []string{*root}
-	}
-	if *staging {
-		opts.Instance = trust.Staging
-	}
+	opts := instance(*staging, *root)
 	j.Roots = func(ctx context.Context) ([]*sigstore.Root, error) {
 		roots, err := trust.Roots(ctx, opts)
 		return trust.Plain(roots), err
@@ -106,6 +103,21 @@ func verifyBundle(args []string) error {
 		)
 	}
 	return nil
+}
+
+// instance says where trust comes from: a file, "" for one of Sigstore's own deployments.
+func instance(staging bool, root string) trust.Options {
+	o := trust.Options{UserAgent: "repopolicy-conformance", Now: time.Now}
+	if dir, err := os.UserCacheDir(); err == nil {
+		o.Cache = filepath.Join(dir, "repopolicy", "tuf")
+	}
+	if root != "" {
+		o.Files = []string{root}
+	}
+	if staging {
+		o.Instance = trust.Staging
+	}
+	return o
 }
 
 // artifact follows the protocol: a digest that is no file, else the content of a
