@@ -393,8 +393,10 @@ func (c *conforming) stopped(t *testing.T) {
 		cmd := c.command(t, args...)
 		cmd.Stdout, cmd.Stderr = io.Discard, io.Discard
 		check(t, cmd.Start())
-		for stack.Requests(service) == before && t.Context().Err() == nil {
-			time.Sleep(5 * time.Millisecond)
+		for end := time.Now().Add(time.Minute); stack.Requests(service) == before; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s is not asked", service)
+			}
 		}
 		check(t, cmd.Process.Signal(os.Interrupt))
 		if cmd.Wait() == nil {
