@@ -5,10 +5,9 @@ package rekorbind
 import (
 	"bytes"
 	"encoding/json"
+	"encoding/json/jsontext"
 	"errors"
 	"fmt"
-
-	"github.com/gowebpki/jcs"
 
 	"github.com/repopolicy/repopolicy/internal/spelling"
 	"github.com/repopolicy/repopolicy/policy"
@@ -81,7 +80,9 @@ func encode(p chain.Predicate, repo, formerly policy.Locator) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return jcs.Transform(raw)
+	out := jsontext.Value(raw)
+	err = out.Canonicalize()
+	return out, err
 }
 
 // ParseStatement reads the payload of a statement. Only the predicate is looked

@@ -7,14 +7,13 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"encoding/json/jsontext"
 	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/gowebpki/jcs"
 
 	"github.com/repopolicy/repopolicy/internal/arrange"
 	"github.com/repopolicy/repopolicy/internal/budget"
@@ -94,7 +93,9 @@ func EncodeApproval(a Approval) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return jcs.Transform(raw)
+	out := jsontext.Value(raw)
+	err = out.Canonicalize()
+	return out, err
 }
 
 func (a *Approval) check() error {

@@ -4,10 +4,10 @@ package tuf
 
 import (
 	"encoding/json"
+	"encoding/json/jsontext"
 	"strings"
 	"testing"
 
-	"github.com/gowebpki/jcs"
 	"github.com/secure-systems-lab/go-securesystemslib/cjson"
 )
 
@@ -63,8 +63,8 @@ func TestCanonical(t *testing.T) {
 		if err != nil || string(got) != c.want {
 			t.Errorf("%s: %q, %v", c.in, got, err)
 		}
-		other, err := jcs.Transform([]byte(c.in))
-		if err != nil || string(other) != c.jcs {
+		other := jsontext.Value(c.in)
+		if err := other.Canonicalize(); err != nil || string(other) != c.jcs {
 			t.Errorf("JCS of %s: %q, %v", c.in, other, err)
 		}
 	}
