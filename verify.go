@@ -350,7 +350,7 @@ func (c *Client) take(
 		r.Named = append(r.Named, release.NamedEvidence(ctx, path))
 	}
 	for _, j := range judges {
-		r.Keys = append(r.Keys, j.Keys...)
+		r.Keys, j.Named = append(r.Keys, j.Keys...), r.Named
 	}
 	return account.Take(ctx, r)
 }

@@ -43,6 +43,7 @@ type finder struct {
 	hold     *hold    // of what is kept for the run
 	explicit []string // given by the user; replaces looking beside the artifact
 	carried  []string // stands beside what lies there
+	named    []*Input // what was read before
 
 	mu      sync.Mutex
 	bundles map[string]*lazy[[]*candidate]
@@ -218,6 +219,15 @@ func (f *finder) load(ctx context.Context, path string) []*candidate {
 	return f.once(path, func() []*candidate {
 		if oci.IsLayout(path) {
 			return readLayout(ctx, f.hold, path)
+		}
+		for _, in := range f.named {
+			if in.Artifact.Path != path {
+				continue
+			}
+			if e := in.early.Swap(nil); e != nil {
+				f.hold.taken.Add(e.hold.taken.Swap(0))
+				return e.found
+			}
 		}
 		return readEvidence(path, f.hold)
 	})

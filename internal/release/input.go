@@ -37,6 +37,15 @@ type Input struct {
 
 	vouches *vouches // what the file vouches for; nil if it is of no form of evidence
 	vague   string   // why a file that is called like evidence is none
+
+	early atomic.Pointer[early]
+}
+
+// early is what was found in a file before a judge asks for it. One judge alone takes it: what
+// it verifies by its roots is kept in it.
+type early struct {
+	hold  *hold
+	found []*candidate
 }
 
 // Options say what arguments stand for.
@@ -149,9 +158,16 @@ func (in *Input) look(b *budget.Budget) {
 // NamedEvidence returns a file or layout that the user named as evidence.
 func NamedEvidence(ctx context.Context, path string) *Input {
 	in := input(&Artifact{Arg: path, Name: filepath.Base(path), Path: path})
-	if in.vague = "the evidence in an OCI layout"; !oci.IsLayout(path) {
-		in.vouches, in.vague = readVouches(budget.Of(ctx), in.Artifact)
+	if oci.IsLayout(path) {
+		in.vague = "the evidence in an OCI layout"
+		return in
 	}
+	e := &early{hold: &hold{budget: budget.Of(ctx)}}
+	if in.vouches, in.vague, e.found = readAll(e.hold, in.Artifact); in.vouches == nil {
+		e.hold.give() // it may be larger than what is held of it
+		return in
+	}
+	in.early.Store(e)
 	return in
 }
 

@@ -58,6 +58,8 @@ type Judge struct {
 	// Carried are such files that stand beside what lies there. They are not looked
 	// at if there are Bundles.
 	Carried []string
+	// Named are the inputs of [NamedEvidence] for both, so that they are read once.
+	Named []*Input
 	// Release is where evidence for artifacts without a Place of their own may be
 	// published; nil for nowhere.
 	Release Place
@@ -165,6 +167,7 @@ const (
 func (j *Judge) Run(ctx context.Context, artifacts []*Artifact) []*Result {
 	if j.finder == nil {
 		j.finder = newFinder(budget.Of(ctx), j.Bundles, j.Carried)
+		j.finder.named = j.Named
 	}
 	out := make([]*Result, len(artifacts))
 	var done atomic.Int64

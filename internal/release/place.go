@@ -287,7 +287,7 @@ func (s *shelf) vouches(ctx context.Context, name string, a *Artifact) (*vouches
 	}
 	h := &hold{budget: budget.Of(ctx)}
 	defer h.give()
-	v, vague := vouchesOf(s.source(ctx, name, data), a, h)
+	v, vague := vouchesOf(data, readForms(s.source(ctx, name, data), h), a, h)
 	a.content.first = sha256Of(data)
 	return v, vague
 }

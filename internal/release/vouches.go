@@ -61,31 +61,38 @@ func (a *Artifact) where() string {
 // readVouches returns what a file of this machine vouches for. Vague says why one
 // that is called like evidence is none.
 func readVouches(b *budget.Budget, a *Artifact) (v *vouches, vague string) {
-	data, info, err := file.ReadStat(a.Path, MaxEvidenceBytes)
-	if errors.Is(err, file.ErrTooLarge) {
-		return nil, fmt.Sprintf("evidence has at most %d bytes", MaxEvidenceBytes)
-	}
-	if err != nil {
-		return nil, err.Error()
-	}
-	a.content.first, a.content.seen = sha256Of(data), look(info)
 	h := &hold{budget: b}
 	defer h.give()
-	return vouchesOf(local(a.Path, data), a, h)
+	v, vague, _ = readAll(h, a)
+	return v, vague
 }
 
-// vouchesOf returns what a file vouches for that is of one form as a whole. If it
-// cannot be held, nothing can be said about the file.
-func vouchesOf(src forms.Source, a *Artifact, h *hold) (*vouches, string) {
-	if !utf8.Valid(src.Data) {
+// readAll is [readVouches] that also returns the candidates, which h holds; nil if there are none.
+func readAll(h *hold, a *Artifact) (v *vouches, vague string, found []*candidate) {
+	data, info, err := file.ReadStat(a.Path, MaxEvidenceBytes)
+	if errors.Is(err, file.ErrTooLarge) {
+		return nil, fmt.Sprintf("evidence has at most %d bytes", MaxEvidenceBytes), nil
+	}
+	if err != nil {
+		return nil, err.Error(), nil
+	}
+	a.content.first, a.content.seen = sha256Of(data), look(info)
+	found = readForms(local(a.Path, data), h)
+	v, vague = vouchesOf(data, found, a, h)
+	return v, vague, found
+}
+
+// vouchesOf returns what a file vouches for that is of one form as a whole, by the candidates that are
+// in it. If it cannot be held, nothing can be said about the file.
+func vouchesOf(data []byte, cands []*candidate, a *Artifact, h *hold) (*vouches, string) {
+	if !utf8.Valid(data) {
 		return nil, "it is not text"
 	}
-	cands := readForms(src, h)
 	if f := cands[0].failure(); f != nil && f.Reason == policy.BudgetExceeded {
 		a.Err = f
 		return nil, ""
 	}
-	if why := forms.Loose(src.Data); why != "" {
+	if why := forms.Loose(data); why != "" {
 		return nil, why
 	}
 	out := &vouches{}
