@@ -194,7 +194,9 @@ func processes(b *testing.B, dir string) []peer {
 func buildIn(b *testing.B, dir, name, pkg string) string {
 	b.Helper()
 	out := filepath.Join(dir, name)
-	text, err := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, pkg).CombinedOutput()
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as programs are released
+	text, err := cmd.CombinedOutput()
 	if err != nil {
 		b.Fatalf("%v\n%s", err, text)
 	}

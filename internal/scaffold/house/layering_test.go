@@ -17,6 +17,7 @@ const module = "github.com/repopolicy/repopolicy"
 // may lists which packages of ours each room may import. What is not listed may
 // import none; runners and generators are not part of the product and free.
 var may = map[string][]string{
+	"internal/arrange":       {},
 	"internal/budget":        {},
 	"internal/canonical":     {},
 	"internal/clip":          {},
@@ -34,7 +35,7 @@ var may = map[string][]string{
 	"internal/web":           {"internal/budget", "internal/strictjson"},
 	"internal/worktree":      {"internal/file"},
 	"oidc":                   {"internal/jwt"},
-	"policy":                 {"internal/clip", "internal/keys", "internal/spelling"},
+	"policy":                 {"internal/arrange", "internal/clip", "internal/keys", "internal/spelling"},
 	"internal/airgap":        {"internal/spelling", "internal/strictjson", "policy"},
 	"internal/git": {
 		"internal/budget", "internal/clip", "internal/file", "internal/spelling", "internal/web",
@@ -46,12 +47,12 @@ var may = map[string][]string{
 	"internal/propose/compare":  {"policy"},
 	"internal/propose/export":   {"internal/spelling", "policy"},
 	"internal/propose/settings": {"internal/spelling", "policy"},
-	"internal/propose/tagset":   {"internal/spelling", "policy"},
+	"internal/propose/tagset":   {"internal/arrange", "internal/spelling", "policy"},
 	"internal/sums":             {"internal/clip", "policy"},
 	"internal/trust/tuf": {
 		"internal/clip", "internal/file", "internal/keys", "internal/strictjson", "internal/web",
 	},
-	"policy/chain": {"internal/clip", "internal/spelling", "policy"},
+	"policy/chain": {"internal/arrange", "internal/clip", "internal/spelling", "policy"},
 	"internal/propose": {
 		"internal/propose/binding", "internal/propose/ci", "internal/propose/clone", "internal/propose/names",
 		"internal/propose/tagset", "internal/spelling", "policy",
@@ -60,9 +61,9 @@ var may = map[string][]string{
 		"internal/clip", "internal/identity", "internal/keys", "internal/spelling", "internal/strictjson", "policy",
 	},
 	"internal/sigstore": {
-		"internal/bundle", "internal/canonical", "internal/clip", "internal/identity", "internal/jwt", "internal/keys",
-		"internal/pki", "internal/services", "internal/spelling", "internal/strictjson", "internal/timestamp",
-		"internal/web", "policy",
+		"internal/arrange", "internal/bundle", "internal/canonical", "internal/clip", "internal/identity",
+		"internal/jwt", "internal/keys", "internal/pki", "internal/services", "internal/spelling",
+		"internal/strictjson", "internal/timestamp", "internal/web", "policy",
 	},
 	"internal/services": {
 		"internal/bundle", "internal/canonical", "internal/clip", "internal/strictjson", "internal/timestamp", "internal/web",
@@ -70,9 +71,11 @@ var may = map[string][]string{
 	"internal/token": {
 		"internal/clip", "internal/identity", "internal/spelling", "internal/strictjson", "internal/web", "policy",
 	},
-	"internal/side":      {"internal/sums"},
-	"internal/trust/oci": {"internal/budget", "internal/file", "internal/oci", "internal/web", "policy"},
-	"rekorbind":          {"internal/spelling", "policy", "policy/chain"},
+	"internal/side": {"internal/sums"},
+	"internal/trust/oci": {
+		"internal/arrange", "internal/budget", "internal/file", "internal/oci", "internal/web", "policy",
+	},
+	"rekorbind": {"internal/spelling", "policy", "policy/chain"},
 	"internal/forms": {
 		"internal/canonical", "internal/clip", "internal/git", "internal/sigstore", "internal/spelling",
 		"internal/strictjson", "policy",
@@ -82,33 +85,36 @@ var may = map[string][]string{
 		"internal/propose/settings", "policy",
 	},
 	"internal/rekor": {
-		"internal/canonical", "internal/clip", "internal/sigstore", "internal/strictjson", "internal/web",
+		"internal/arrange", "internal/canonical", "internal/clip", "internal/sigstore", "internal/strictjson",
+		"internal/web",
 	},
 	"internal/trust/author": {
 		"internal/budget", "internal/file", "internal/keys", "internal/spelling", "internal/trust/oci", "internal/trust/tuf",
 	},
 	"internal/bindings": {
-		"internal/budget", "internal/canonical", "internal/clip", "internal/rekor", "internal/sigstore",
-		"internal/spelling", "internal/strictjson", "internal/web", "policy", "policy/chain", "rekorbind",
+		"internal/arrange", "internal/budget", "internal/canonical", "internal/clip", "internal/rekor",
+		"internal/sigstore", "internal/spelling", "internal/strictjson", "internal/web", "policy", "policy/chain",
+		"rekorbind",
 	},
 	"internal/release": {
-		"internal/budget", "internal/clip", "internal/file", "internal/forms", "internal/git", "internal/oci",
-		"internal/sigstore", "internal/spelling", "internal/strictjson", "internal/sums", "policy",
+		"internal/arrange", "internal/budget", "internal/clip", "internal/file", "internal/forms", "internal/git",
+		"internal/oci", "internal/sigstore", "internal/spelling", "internal/strictjson", "internal/sums", "policy",
 	},
 	"internal/account": {
 		"internal/file", "internal/release", "internal/side", "internal/sigstore", "internal/sums", "policy",
 	},
 	"internal/answers": {
-		"internal/bindings", "internal/budget", "internal/canonical", "internal/clip", "internal/prefixmap",
-		"internal/rekor", "internal/sigstore", "internal/spelling", "internal/strictjson", "internal/web",
-		"policy", "policy/chain",
+		"internal/arrange", "internal/bindings", "internal/budget", "internal/canonical", "internal/clip",
+		"internal/prefixmap", "internal/rekor", "internal/sigstore", "internal/spelling", "internal/strictjson",
+		"internal/web", "policy", "policy/chain",
 	},
 	"internal/fetch": {
 		"internal/budget", "internal/clip", "internal/oci", "internal/release", "internal/spelling",
 		"internal/web", "policy",
 	},
 	"internal/lookup": {
-		"internal/bindings", "internal/rekor", "internal/sigstore", "internal/web", "policy", "policy/chain",
+		"internal/arrange", "internal/bindings", "internal/rekor", "internal/sigstore", "internal/web", "policy",
+		"policy/chain",
 	},
 	"internal/signlog": {
 		"internal/bindings", "internal/keys", "internal/rekor", "internal/sigstore", "internal/spelling", "internal/web",
@@ -140,8 +146,9 @@ var may = map[string][]string{
 		"internal/trust/oci", "oidc", "policy", "policy/chain",
 	},
 	"internal/report": {
-		"", "internal/bindings", "internal/fetch", "internal/file", "internal/find", "internal/gate",
-		"internal/keys", "internal/release", "internal/spelling", "internal/trust", "policy", "policy/chain",
+		"", "internal/arrange", "internal/bindings", "internal/fetch", "internal/file", "internal/find",
+		"internal/gate", "internal/keys", "internal/release", "internal/spelling", "internal/trust", "policy",
+		"policy/chain",
 	},
 	"internal/command": {
 		"internal/airgap", "internal/answers", "internal/budget", "internal/file", "internal/find", "internal/git",
@@ -174,7 +181,7 @@ var free = []string{"internal/scaffold/"}
 // pure reports whether a room knows no network, environment, clock or process.
 func pure(room string) bool {
 	return room == "policy" || strings.HasPrefix(room, "policy/") || room == "internal/spelling" ||
-		room == "internal/clip" || room == "internal/keys"
+		room == "internal/arrange" || room == "internal/clip" || room == "internal/keys"
 }
 
 // impure are packages that no pure room imports.
