@@ -5,6 +5,7 @@
 package file
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -142,10 +143,12 @@ func read(f *os.File, path string, limit int64, err error) ([]byte, fs.FileInfo,
 	if err != nil {
 		return nil, nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
+	var buf bytes.Buffer
+	buf.Grow(int(max(0, min(info.Size(), limit))) + bytes.MinRead)
+	if _, err := buf.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
 		return nil, nil, err
 	}
+	data := buf.Bytes()
 	if int64(len(data)) > limit {
 		return nil, nil, fmt.Errorf("%w: %s has more than %d bytes", ErrTooLarge, path, limit)
 	}
