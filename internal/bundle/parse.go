@@ -4,7 +4,7 @@ package bundle
 
 import (
 	"bytes"
-	"encoding/json"
+	"encoding/json/jsontext"
 	"errors"
 	"fmt"
 	"io"
@@ -107,8 +107,8 @@ func parse(data []byte, limit, values int, form message) error {
 	if !utf8.Valid(data) {
 		return errors.New("not UTF-8")
 	}
-	p := &parser{data: data, dec: json.NewDecoder(bytes.NewReader(data))}
-	p.dec.UseNumber()
+	// A Buffer is not copied. What stands twice is looked for by field, whatever it is called.
+	p := &parser{data: data, dec: jsontext.NewDecoder(bytes.NewBuffer(data), jsontext.AllowDuplicateNames(true))}
 	if err := form.readJSON(p); err != nil {
 		return p.located(err)
 	}
@@ -122,7 +122,7 @@ func parse(data []byte, limit, values int, form message) error {
 // parser is a document that is being read.
 type parser struct {
 	data  []byte
-	dec   *json.Decoder
+	dec   *jsontext.Decoder
 	start int // where the token begins that is looked at
 }
 
@@ -136,39 +136,41 @@ func (p *parser) next() int {
 }
 
 // token reads the next token.
-func (p *parser) token() (json.Token, error) {
+func (p *parser) token() (jsontext.Token, error) {
 	p.start = p.next()
-	return p.dec.Token()
+	return p.dec.ReadToken()
 }
 
-// text reads text. encoding/json reads an escape of half a character as U+FFFD, of which there
-// may be no more than are not escaped.
+// more reports whether an object or a list goes on.
+func (p *parser) more() bool {
+	kind := p.dec.PeekKind()
+	return kind != '}' && kind != ']'
+}
+
+// text reads text.
 func (p *parser) text() (string, error) {
 	tok, err := p.token()
 	if err != nil {
 		return "", err
 	}
-	s, ok := tok.(string)
-	if !ok {
+	if tok.Kind() != '"' {
 		return "", errors.New("not text")
 	}
-	const unknown = string(utf8.RuneError)
-	if strings.Count(s, unknown) > bytes.Count(p.data[p.start:p.dec.InputOffset()], []byte(unknown)) {
-		return "", errors.New("an escape of no character")
-	}
-	return s, nil
+	return tok.String(), nil
 }
 
 // located adds to an error where in the document it is.
 func (p *parser) located(err error) error {
 	at := p.start
-	var syntax *json.SyntaxError
+	var syntax *jsontext.SyntacticError
 	unread := errors.As(err, &syntax)
 	if unread {
 		at = p.next()
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || unread && at >= len(p.data) {
 		at, err = len(p.data), &Error{Path: asError(err).Path, Err: errors.New("the document ends too early")}
+	} else if unread { // without its own words about the place
+		err = &Error{Path: asError(err).Path, Err: syntax.Err}
 	}
 	e := asError(err)
 	before := p.data[:min(at, len(p.data))]
@@ -178,10 +180,10 @@ func (p *parser) located(err error) error {
 }
 
 // delim reads a bracket.
-func (p *parser) delim(want json.Delim) error {
+func (p *parser) delim(want jsontext.Kind) error {
 	tok, err := p.token()
-	if err == nil && tok != want {
-		err = fmt.Errorf("expected %q", want.String())
+	if err == nil && tok.Kind() != want {
+		err = fmt.Errorf("expected %q", string(want))
 	}
 	return err
 }
@@ -192,7 +194,7 @@ func (m message) readJSON(p *parser) error {
 	}
 	seen := map[string]bool{}
 	var oneofs [content + 1]bool
-	for p.dec.More() {
+	for p.more() {
 		name, err := p.text()
 		if err != nil {
 			return err
@@ -247,7 +249,7 @@ func (v *listValue[T]) readJSON(p *parser) error {
 	if err := p.delim('['); err != nil {
 		return err
 	}
-	for i := 0; p.dec.More(); i++ {
+	for i := 0; p.more(); i++ {
 		p.start = p.next()
 		element, err := v.add()
 		if err == nil {
@@ -284,13 +286,10 @@ func (p *parser) number() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	switch s := tok.(type) {
-	case json.Number:
-		return canonical.ParseNumber(string(s))
-	case string:
-		return canonical.ParseNumber(s)
+	if kind := tok.Kind(); kind != '0' && kind != '"' {
+		return 0, errors.New("not a number")
 	}
-	return 0, errors.New("not a number")
+	return canonical.ParseNumber(tok.String())
 }
 
 func (v *numberValue) readJSON(p *parser) error {
@@ -313,11 +312,11 @@ func (v *enumValue) readJSON(p *parser) error {
 	if err != nil {
 		return err
 	}
-	switch s := tok.(type) {
-	case json.Number:
-		*v.to, err = v.names.number(string(s))
-	case string:
-		*v.to, err = v.names.named(s)
+	switch tok.Kind() {
+	case '0':
+		*v.to, err = v.names.number(tok.String())
+	case '"':
+		*v.to, err = v.names.named(tok.String())
 	default:
 		err = errors.New("neither a name nor a number")
 	}
