@@ -4,7 +4,6 @@ package bindings_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/repopolicy/repopolicy/internal/bindings"
 	"github.com/repopolicy/repopolicy/internal/scaffold/bindtest"
@@ -17,18 +16,7 @@ import (
 func BenchmarkResolve1000(b *testing.B) {
 	const versions = 1000
 	f := bindtest.NewForge(b)
-	f.At = sigstoretest.Now.Add(-3000 * time.Hour)
-	var files []bindings.File
-	previous := ""
-	for v := 1; v <= versions; v++ {
-		payload, digest := f.Statement(bindtest.TextOf(v, "alice", ""), previous)
-		previous = digest
-		for _, data := range [][]byte{
-			f.Sign(payload, "alice"), f.Bind(payload, bindtest.Widget, "1001", sigstoretest.LogV2),
-		} {
-			files = append(files, bindings.File{Name: bindings.SignatureName(v, data, false), Data: data})
-		}
-	}
+	files := f.Chain(versions)
 	for b.Loop() {
 		// A root remembers which certificates it verified.
 		r := bindings.Resolver{Root: f.Trust(f.Inst), Now: sigstoretest.Now}

@@ -237,10 +237,12 @@ func (t *Trees) cosigned(s *shard, cp sigstore.Checkpoint) bool {
 // compare reports whether a tree is among those that are known already, in this run or an
 // earlier one.
 func (t *Trees) compare(s *shard, cp sigstore.Checkpoint) (known bool, err error) {
-	for _, old := range slices.Concat(s.chain, s.loose) {
-		if old.Size != cp.Size {
+	for _, trees := range [][]treeSeen{s.chain, s.loose} { // not joined, since a long chain asks for each of its trees
+		i := slices.IndexFunc(trees, func(x treeSeen) bool { return x.Size == cp.Size })
+		if i < 0 {
 			continue
 		}
+		old := &trees[i]
 		if !bytes.Equal(old.Root, cp.Root) {
 			return false, &Fork{
 				Log: t.name(s), Seen: old.Note, New: cp.Note, Why: fmt.Sprintf("two trees of %d entries", cp.Size),

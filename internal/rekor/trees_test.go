@@ -128,6 +128,20 @@ func TestOneTree(t *testing.T) {
 	}
 }
 
+// TestKnownTree: a tree that is known already costs no memory, however many there are.
+func TestKnownTree(t *testing.T) {
+	c := bindtest.NewChained(t, 2)
+	trees := c.Trees(t, http.NotFoundHandler(), bindtest.NewState(t))
+	trees.Clients = nil
+	for size := range int64(300) {
+		seen := rekor.Seen{Log: "log", Generation: 2, Checkpoint: sigstore.Checkpoint{Size: 1 + size, Root: make([]byte, 32)}}
+		err := trees.Same(t.Context(), seen)
+		if n := testing.AllocsPerRun(10, func() { _ = trees.Same(t.Context(), seen) }); n > 1 { // the error's place
+			t.Fatalf("%d trees: %v allocations for the newest, which is %v", size+1, n, err)
+		}
+	}
+}
+
 // TestManyTrees: the trees of many pieces of evidence cost few requests.
 func TestManyTrees(t *testing.T) {
 	c := bindtest.NewChained(t, 2)

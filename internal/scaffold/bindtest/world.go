@@ -99,6 +99,22 @@ func (f *Forge) Statement(text, previous string) ([]byte, string) {
 	return payload, spelling.Sum(payload)
 }
 
+// Chain returns the files of a chain of so many versions, which alice signs and the repository binds. The
+// last one is signed now.
+func (f *Forge) Chain(versions int) (files []bindings.File) {
+	f.T.Helper()
+	f.At = sigstoretest.Now.Add(-2 * time.Duration(versions) * time.Hour)
+	previous := ""
+	for v := 1; v <= versions; v++ {
+		payload, digest := f.Statement(TextOf(v, "alice", ""), previous)
+		previous = digest
+		for _, data := range [][]byte{f.Sign(payload, "alice"), f.Bind(payload, Widget, "1001", sigstoretest.LogV2)} {
+			files = append(files, bindings.File{Name: bindings.SignatureName(v, data, false), Data: data})
+		}
+	}
+	return files
+}
+
 func TextOf(version int, who string, extra string) string {
 	return fmt.Sprintf(
 		"# %s%s", who, extra,

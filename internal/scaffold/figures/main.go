@@ -100,6 +100,8 @@ func (m *measure) rows() []row {
 		{"files under one bundle, of SHA-256's speed", "72 %", "92 %",
 			m.benchmark("./internal/release", "SumsUnderOneBundle", "5x", 2, "%-of-sha256", "%.0f %%")},
 		{"chain of 1,000 versions, s on two cores", "1.9-3.4", "1.2", m.chain},
+		{"  resident, MiB, of the whole program", "115", "64",
+			m.benchmark("./cmd/repopolicy", "LongChain/1000", "5x", 2, "MiB", "%.0f")},
 	}
 }
 
