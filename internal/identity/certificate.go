@@ -11,10 +11,12 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unicode/utf8"
 
-	"github.com/sigstore/fulcio/pkg/certificate"
+	"golang.org/x/crypto/cryptobyte"
+	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/spelling"
@@ -37,6 +39,8 @@ var issuerV2 = time.Date(2023, 6, 1, 0, 0, 0, 0, time.UTC)
 var (
 	oidSAN    = asn1.ObjectIdentifier{2, 5, 29, 17}
 	oidFulcio = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57264, 1}
+
+	oidOtherName = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57264, 1, 7}
 )
 
 // FromCertificate returns the identity that a Fulcio certificate names. It
@@ -60,131 +64,153 @@ func FromCertificate(cert *x509.Certificate) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	id := Identity{Kind: e.kind, Value: e.value}
-	// ParseExtensions takes .1 and .8 in the order in which they stand: compare
-	// and choose ourselves.
-	ext, err := certificate.ParseExtensions(cert.Extensions)
-	if err != nil {
+	if e.Issuer, err = e.issuer(cert.NotBefore); err != nil {
 		return Identity{}, err
 	}
-	if id.Issuer, err = e.issuer(cert.NotBefore); err != nil {
-		return Identity{}, err
+	if spelling.IsPKI(e.Issuer) { // a trust root gives such issuers, never a certificate (SPEC 17.5)
+		return Identity{}, fmt.Errorf("the certificate itself names the issuer %q", clip.Text(e.Issuer))
 	}
-	if spelling.IsPKI(id.Issuer) { // a trust root gives such issuers, never a certificate (SPEC 17.5)
-		return Identity{}, fmt.Errorf("the certificate itself names the issuer %q", clip.Text(id.Issuer))
-	}
-	id.WorkflowTrigger = ext.GithubWorkflowTrigger
-	id.WorkflowSHA = ext.GithubWorkflowSHA
-	id.WorkflowName = ext.GithubWorkflowName
-	id.WorkflowRepository = ext.GithubWorkflowRepository
-	id.WorkflowRef = ext.GithubWorkflowRef
-	id.BuildSignerURI = ext.BuildSignerURI
-	id.BuildSignerDigest = ext.BuildSignerDigest
-	id.RunnerEnvironment = ext.RunnerEnvironment
-	id.SourceRepositoryURI = ext.SourceRepositoryURI
-	id.SourceRepositoryDigest = ext.SourceRepositoryDigest
-	id.SourceRepositoryRef = ext.SourceRepositoryRef
-	id.SourceRepositoryID = ext.SourceRepositoryIdentifier
-	id.SourceRepositoryOwner = ext.SourceRepositoryOwnerURI
-	id.SourceRepositoryOwnerID = ext.SourceRepositoryOwnerIdentifier
-	id.BuildConfigURI = ext.BuildConfigURI
-	id.BuildConfigDigest = ext.BuildConfigDigest
-	id.BuildTrigger = ext.BuildTrigger
-	id.RunInvocationURI = ext.RunInvocationURI
-	id.Visibility = ext.SourceRepositoryVisibilityAtSigning
-	id.DeploymentEnvironment = ext.DeploymentEnvironment
-	id.TokenSubject = ext.Subject
-	return id, nil
+	return e.Identity, nil
 }
 
-// extensions is what is read of a certificate's extensions without a library: who it is of, and
-// the issuer in both of its spellings.
+// extensions is what a certificate's extensions say, with the issuer in both of its spellings.
 type extensions struct {
-	kind               policy.Kind
-	value              string
-	issuerV1, issuerV2 []byte // as they stand; nil if they do not
+	Identity
+	issuerV1, issuerV2 *string // nil if they do not stand
 }
 
 func readExtensions(list []pkix.Extension) (*extensions, error) {
+	if id := twice(list); id != nil {
+		return nil, fmt.Errorf("extension %s stands twice", id)
+	}
 	out := &extensions{}
-	seen := map[string]bool{}
 	for _, e := range list {
-		oid := e.Id.String()
-		if seen[oid] {
-			return nil, fmt.Errorf("extension %s stands twice", oid)
-		}
-		seen[oid] = true
 		switch {
 		case e.Id.Equal(oidSAN):
 			var err error
-			if out.kind, out.value, err = parseSAN(e.Value); err != nil {
+			if out.Kind, out.Value, err = parseSAN(e.Value); err != nil {
 				return nil, fmt.Errorf("subject alternative name: %w", err)
 			}
 		case len(e.Id) == len(oidFulcio)+1 && e.Id[:len(oidFulcio)].Equal(oidFulcio):
 			n := e.Id[len(oidFulcio)]
-			if err := checkExtension(n, e.Value); err != nil {
-				return nil, fmt.Errorf("extension %s: %w", oid, err)
+			text, err := textOf(n, e.Value)
+			if err != nil {
+				return nil, fmt.Errorf("extension %s: %w", e.Id, err)
 			}
-			switch n {
-			case 1:
-				out.issuerV1 = e.Value
-			case 8:
-				out.issuerV2 = e.Value
-			}
+			out.take(n, text)
 		}
 	}
-	if !seen[oidSAN.String()] {
+	if out.Kind == "" {
 		return nil, errors.New("no subject alternative name")
 	}
 	return out, nil
 }
 
-// issuer returns the issuer of the ID token, "" if the certificate names none.
-func (e *extensions) issuer(notBefore time.Time) (string, error) {
-	switch {
-	case e.issuerV2 == nil && e.issuerV1 != nil && !notBefore.Before(issuerV2):
-		return "", errors.New("no issuer extension .8")
-	case e.issuerV2 == nil:
-		return string(e.issuerV1), nil
+// twice returns what stands twice among the ids of extensions; nil for none.
+func twice(list []pkix.Extension) asn1.ObjectIdentifier {
+	ids := make([]asn1.ObjectIdentifier, len(list))
+	for i, e := range list {
+		ids[i] = e.Id
 	}
-	var issuer string
-	if err := certificate.ParseDERString(e.issuerV2, &issuer); err != nil {
-		return "", err
+	slices.SortFunc(ids, slices.Compare[asn1.ObjectIdentifier])
+	for i := 1; i < len(ids); i++ {
+		if ids[i].Equal(ids[i-1]) {
+			return ids[i]
+		}
 	}
-	if e.issuerV1 != nil && issuer != string(e.issuerV1) {
-		return "", fmt.Errorf("extensions .1 and .8 name different issuers: %q and %q", e.issuerV1, issuer)
-	}
-	return issuer, nil
+	return nil
 }
 
-// checkExtension refuses what a lenient parser would take: other string types,
-// trailing bytes, invalid UTF-8, and anything too long to be an identity.
-func checkExtension(n int, value []byte) error {
-	if len(value) > maxExtensionBytes {
-		return fmt.Errorf("%d bytes, at most %d are read", len(value), maxExtensionBytes)
+// take takes the text of the extension of Fulcio's with that number. Those that do not exist yet
+// are ignored and satisfy nothing.
+func (e *extensions) take(n int, text string) {
+	switch n {
+	case 1:
+		e.issuerV1 = &text
+	case 2:
+		e.WorkflowTrigger = text
+	case 3:
+		e.WorkflowSHA = text
+	case 4:
+		e.WorkflowName = text
+	case 5:
+		e.WorkflowRepository = text
+	case 6:
+		e.WorkflowRef = text
+	case 8:
+		e.issuerV2 = &text
+	case 9:
+		e.BuildSignerURI = text
+	case 10:
+		e.BuildSignerDigest = text
+	case 11:
+		e.RunnerEnvironment = text
+	case 12:
+		e.SourceRepositoryURI = text
+	case 13:
+		e.SourceRepositoryDigest = text
+	case 14:
+		e.SourceRepositoryRef = text
+	case 15:
+		e.SourceRepositoryID = text
+	case 16:
+		e.SourceRepositoryOwner = text
+	case 17:
+		e.SourceRepositoryOwnerID = text
+	case 18:
+		e.BuildConfigURI = text
+	case 19:
+		e.BuildConfigDigest = text
+	case 20:
+		e.BuildTrigger = text
+	case 21:
+		e.RunInvocationURI = text
+	case 22:
+		e.Visibility = text
+	case 23:
+		e.DeploymentEnvironment = text
+	case 24:
+		e.TokenSubject = text
 	}
+}
+
+// issuer returns the issuer of the ID token, "" if the certificate names none.
+func (e *extensions) issuer(notBefore time.Time) (string, error) {
+	one, two := e.issuerV1, e.issuerV2
 	switch {
-	case n >= 1 && n <= 6: // raw text
-		if !utf8.Valid(value) {
-			return errors.New("not UTF-8")
-		}
-	case n >= 8 && n <= 24:
-		var raw asn1.RawValue
-		rest, err := asn1.Unmarshal(value, &raw)
-		if err != nil {
-			return fmt.Errorf("not DER: %w", err)
-		}
-		if len(rest) > 0 {
-			return errors.New("trailing bytes")
-		}
-		if raw.Class != asn1.ClassUniversal || raw.Tag != asn1.TagUTF8String || raw.IsCompound {
-			return errors.New("not a UTF8String")
-		}
-		if !utf8.Valid(raw.Bytes) {
-			return errors.New("not UTF-8")
-		}
+	case one == nil && two == nil:
+		return "", nil
+	case two == nil && !notBefore.Before(issuerV2):
+		return "", errors.New("no issuer extension .8")
+	case two == nil:
+		return *one, nil
+	case one != nil && *one != *two:
+		return "", fmt.Errorf("extensions .1 and .8 name different issuers: %q and %q", *one, *two)
 	}
-	return nil // extensions that do not exist yet are ignored and satisfy nothing
+	return *two, nil
+}
+
+// textOf returns the text of an extension of Fulcio's, "" for one that does not exist yet. It refuses what
+// a lenient parser would take: other string types, trailing bytes, invalid UTF-8, and anything too long to
+// be an identity.
+func textOf(n int, value []byte) (string, error) {
+	if len(value) > maxExtensionBytes {
+		return "", fmt.Errorf("%d bytes, at most %d are read", len(value), maxExtensionBytes)
+	}
+	text := cryptobyte.String(value)
+	switch {
+	case n >= 1 && n <= 6: // as it stands
+	case n >= 8 && n <= 24:
+		if in := text; !in.ReadASN1(&text, cryptobyteasn1.UTF8String) || !in.Empty() {
+			return "", errors.New("not one UTF8String in DER")
+		}
+	default:
+		return "", nil
+	}
+	if !utf8.Valid(text) {
+		return "", errors.New("not UTF-8")
+	}
+	return string(text), nil
 }
 
 // GeneralName tags, RFC 5280 section 4.2.1.6.
@@ -255,7 +281,7 @@ func otherName(der []byte) ([]byte, error) {
 	if err != nil || len(rest) > 0 {
 		return nil, errors.New("malformed otherName")
 	}
-	if !other.ID.Equal(certificate.OIDOtherName) {
+	if !other.ID.Equal(oidOtherName) {
 		return nil, fmt.Errorf("otherName of type %s is not an identity", other.ID)
 	}
 	return []byte(other.Value), nil

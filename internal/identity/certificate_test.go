@@ -113,11 +113,11 @@ func TestFromCertificate(t *testing.T) {
 			"trailing bytes", now,
 			[]pkix.Extension{
 				san("alice@example.com"), ext(fulcio(8), append(sigstoretest.Extension(8, "https://a.example").Value, 0)),
-			}, "", "", "trailing",
+			}, "", "", "not one UTF8String",
 		},
 		{
 			"printable string", now, []pkix.Extension{san("alice@example.com"), ext(fulcio(8), []byte("\x13\x03abc"))}, "", "",
-			"not a UTF8String",
+			"not one UTF8String",
 		},
 		{
 			"not der", now, []pkix.Extension{san("alice@example.com"), issuer, ext(fulcio(12), []byte("https://x"))}, "", "",
@@ -212,12 +212,19 @@ func FuzzFromCertificate(f *testing.F) {
 		if len(cert.URIs) > 0 {
 			uri = cert.URIs[0].String() // net/url may have changed how it is written
 		}
-		if (id.Value != sum.SubjectAlternativeName && uri == "") || id.BuildSignerURI != sum.BuildSignerURI ||
-			id.SourceRepositoryURI != sum.SourceRepositoryURI ||
-			id.SourceRepositoryRef != sum.SourceRepositoryRef || id.SourceRepositoryID != sum.SourceRepositoryIdentifier ||
-			id.BuildTrigger != sum.BuildTrigger ||
-			id.RunnerEnvironment != sum.RunnerEnvironment || id.BuildConfigURI != sum.BuildConfigURI ||
-			id.SourceRepositoryOwnerID != sum.SourceRepositoryOwnerIdentifier {
+		theirs := Identity{
+			Kind: id.Kind, Value: id.Value, Issuer: id.Issuer, TokenSubject: id.TokenSubject,
+			WorkflowTrigger: sum.GithubWorkflowTrigger, WorkflowSHA: sum.GithubWorkflowSHA,
+			WorkflowName: sum.GithubWorkflowName, WorkflowRepository: sum.GithubWorkflowRepository,
+			WorkflowRef: sum.GithubWorkflowRef, BuildSignerURI: sum.BuildSignerURI, BuildSignerDigest: sum.BuildSignerDigest,
+			RunnerEnvironment: sum.RunnerEnvironment, SourceRepositoryURI: sum.SourceRepositoryURI,
+			SourceRepositoryDigest: sum.SourceRepositoryDigest, SourceRepositoryRef: sum.SourceRepositoryRef,
+			SourceRepositoryID: sum.SourceRepositoryIdentifier, SourceRepositoryOwner: sum.SourceRepositoryOwnerURI,
+			SourceRepositoryOwnerID: sum.SourceRepositoryOwnerIdentifier, BuildConfigURI: sum.BuildConfigURI,
+			BuildConfigDigest: sum.BuildConfigDigest, BuildTrigger: sum.BuildTrigger, RunInvocationURI: sum.RunInvocationURI,
+			Visibility: sum.SourceRepositoryVisibilityAtSigning, DeploymentEnvironment: id.DeploymentEnvironment,
+		}
+		if id.Value != sum.SubjectAlternativeName && uri == "" || id != theirs {
 			t.Fatalf("differ: %+v and %+v", id, sum)
 		}
 	})
