@@ -270,14 +270,16 @@ func p256(cert *x509.Certificate) *ecdsa.PublicKey {
 	return nil
 }
 
-// readable reports whether those who have only the log's body read the entry as
-// [ParseEntryV1] and [Root.VerifyV2] do.
-func readable(body *entryBody) bool {
-	if body.generation == 2 {
-		cert, _, err := claimed(body.verifier)
-		return body.certificate && body.hash == crypto.SHA256 && err == nil && p256(cert) != nil
+// readable reports whether those who have only the log's body read the entry, by this certificate of a
+// bundle, as [ParseEntryV1] and [Root.VerifyV2] do.
+func readable(body *entryBody, leaf *x509.Certificate) bool {
+	if body.by(leaf, nil) != nil {
+		return false
 	}
-	return body.kind == "dsse" && body.certificate
+	if body.generation == 2 {
+		return body.hash == crypto.SHA256 && p256(leaf) != nil
+	}
+	return body.kind == "dsse"
 }
 
 // LeafHash returns the hex hash of a leaf with that body (RFC 6962, section 2.1).

@@ -31,6 +31,9 @@ const (
 
 var oidSCTList = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11129, 2, 4, 2}
 
+// sctListDER is the content of the same in DER.
+const sctListDER = "\x2b\x06\x01\x04\x01\xd6\x79\x02\x04\x02"
+
 // checkSCT refuses a certificate that no log for certificates promised to log
 // which was trusted at the moment of its promise (RFC 6962, section 3.2).
 func checkSCT(leaf, issuer *x509.Certificate, logs map[string]*logKey) error {
@@ -102,7 +105,7 @@ func readSCT(in cryptobyte.String) (s sct, ok bool) {
 
 // signed returns what the time stamp of a certificate is over.
 func (s sct) signed(tbs []byte, issuer *x509.Certificate) ([]byte, error) {
-	var b cryptobyte.Builder
+	b := cryptobyte.NewBuilder(make([]byte, 0, 64+len(tbs)+len(s.extensions)))
 	b.AddUint8(0) // version 1
 	b.AddUint8(0) // the signature is over a certificate's time
 	b.AddUint64(s.at)
@@ -141,33 +144,33 @@ func withoutSCTs(raw []byte) ([]byte, error) {
 	if !in.ReadASN1(&tbs, cryptobyteasn1.SEQUENCE) || !in.Empty() {
 		return nil, malformed
 	}
-	var before []byte
+	before := tbs
 	for !tbs.Empty() && !tbs.PeekASN1Tag(tagExtensions) {
 		var tag cryptobyteasn1.Tag
 		if !tbs.ReadAnyASN1Element(&element, &tag) {
 			return nil, malformed
 		}
-		before = append(before, element...)
 	}
+	before = before[:len(before)-len(tbs)]
 	if !tbs.ReadASN1(&extensions, tagExtensions) || !tbs.Empty() || !extensions.ReadASN1(&list, cryptobyteasn1.SEQUENCE) ||
 		!extensions.Empty() {
 		return nil, malformed
 	}
-	var kept []byte
+	kept := make([]byte, 0, len(list))
 	for !list.Empty() {
 		if !list.ReadASN1Element(&element, cryptobyteasn1.SEQUENCE) {
 			return nil, malformed
 		}
-		var id asn1.ObjectIdentifier
+		var id cryptobyte.String
 		inner := element
-		if !inner.ReadASN1(&inner, cryptobyteasn1.SEQUENCE) || !inner.ReadASN1ObjectIdentifier(&id) {
+		if !inner.ReadASN1(&inner, cryptobyteasn1.SEQUENCE) || !inner.ReadASN1(&id, cryptobyteasn1.OBJECT_IDENTIFIER) {
 			return nil, malformed
 		}
-		if !id.Equal(oidSCTList) {
+		if string(id) != sctListDER {
 			kept = append(kept, element...)
 		}
 	}
-	var b cryptobyte.Builder
+	b := cryptobyte.NewBuilder(make([]byte, 0, len(raw)))
 	b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddBytes(before)
 		b.AddASN1(tagExtensions, func(b *cryptobyte.Builder) {

@@ -139,7 +139,7 @@ func (b *Bundle) inWindow(r *Root, entries []*logged, times []Time) (out []LogEn
 		}
 		le := logEntry(entry)
 		if b.leaf != nil && len(b.leaf.URIs) > 0 {
-			le.Readable = readable(entry.body)
+			le.Readable = readable(entry.body, b.leaf)
 		}
 		out = append(out, le)
 	}

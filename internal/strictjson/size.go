@@ -20,16 +20,18 @@ type Counter struct {
 
 // Add counts the next part.
 func (c *Counter) Add(data []byte) {
+	values, text, escaped := c.Values, c.text, c.escaped
 	for _, b := range data {
 		switch {
-		case c.escaped:
-			c.escaped = false
-		case c.text && b == '\\':
-			c.escaped = true
+		case escaped:
+			escaped = false
 		case b == '"':
-			c.text = !c.text
-		case !c.text && (b == ',' || b == '{' || b == '['):
-			c.Values++
+			text = !text
+		case text:
+			escaped = b == '\\'
+		case b == ',' || b == '{' || b == '[':
+			values++
 		}
 	}
+	c.Values, c.text, c.escaped = values, text, escaped
 }
