@@ -3,6 +3,7 @@
 package bindings
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"runtime"
@@ -98,7 +99,8 @@ func (c *Collection) collect(b *budget.Budget, files []File) ([]Ignored, error) 
 	var ignored []Ignored
 	signatures, places := split(files)
 	todo := distinct(signatures)
-	Parallel(len(todo), func(i int) { todo[i].read(c.Root) })
+	var statements statements
+	Parallel(len(todo), func(i int) { todo[i].read(c.Root, &statements) })
 	for _, p := range todo {
 		if p.err != nil {
 			continue
@@ -108,7 +110,7 @@ func (c *Collection) collect(b *budget.Budget, files []File) ([]Ignored, error) 
 				return nil, err
 			}
 		}
-		p.err = c.learn(p.statement)
+		p.err = c.learn(*p.statement)
 	}
 	// Keys are known once every statement is.
 	Parallel(len(todo), func(i int) {
@@ -121,11 +123,11 @@ func (c *Collection) collect(b *budget.Budget, files []File) ([]Ignored, error) 
 	})
 	for _, p := range todo {
 		if p.err == nil && p.unproven != nil {
-			c.doubt(&p.statement, p.unproven, p.Data)
+			c.doubt(p.statement, p.unproven, p.Data)
 			p.err = p.unproven
 		}
 		if p.err == nil {
-			p.err = c.take(&p.statement, p.proven, p.Data)
+			p.err = c.take(p.statement, p.proven, p.Data)
 		}
 		if p.err != nil {
 			ignored = append(ignored, Ignored{p.Name, p.err.Error()})
@@ -151,7 +153,7 @@ func split(files []File) (signatures, places []File) {
 // signatureFile is a file on its way to be verified.
 type signatureFile struct {
 	File
-	statement chain.Statement
+	statement *chain.Statement
 	size      int64 // of the statement's payload
 	keyed     bool  // a bare key signed it
 	proven    *sigstore.Verified
@@ -178,9 +180,22 @@ func distinct(files []File) []*signatureFile {
 	return out
 }
 
+// statements reads each payload once, however many signatures are over it. The zero value is ready.
+type statements struct {
+	once sync.Map // functions that return a *chain.Statement, by the SHA-256 of the payload
+}
+
+func (s *statements) read(payload []byte) *chain.Statement {
+	once, _ := s.once.LoadOrStore(sha256.Sum256(payload), sync.OnceValue(func() *chain.Statement {
+		out, _ := rekorbind.ParseStatement(payload) // it remembers its error
+		return &out
+	}))
+	return once.(func() *chain.Statement)()
+}
+
 // read reads the file and verifies it, if a certificate signed it. Of the bundle,
 // which is many times as large as what it proves, nothing is left then.
-func (p *signatureFile) read(root *sigstore.Root) {
+func (p *signatureFile) read(root *sigstore.Root, statements *statements) {
 	if p.err != nil {
 		return
 	}
@@ -194,7 +209,7 @@ func (p *signatureFile) read(root *sigstore.Root) {
 		return
 	}
 	p.size = int64(len(b.Payload()))
-	p.statement, _ = rekorbind.ParseStatement(b.Payload()) // it remembers its error
+	p.statement = statements.read(b.Payload())
 	if b.Signer().Kind == policy.KindKey {
 		p.keyed = true
 		return
