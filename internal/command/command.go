@@ -108,7 +108,7 @@ type Run struct {
 // with its length. That a collection began at all says that a run is no short one.
 const (
 	gcShortRun = 400
-	gcLongRun  = 100
+	gcLongRun  = 50
 )
 
 // LongRun says that a run takes longer than most.
