@@ -243,23 +243,22 @@ func (r *tellingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// buffers are what artifacts are read through.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }}
-
 func digestOf(r io.Reader, algs []string) (_ []policy.Digest, size int64, err error) {
 	var hs []hash.Hash
-	var ws []io.Writer
 	for _, a := range algs {
-		h := hashes[a]()
-		hs, ws = append(hs, h), append(ws, h)
+		hs = append(hs, hashes[a]())
 	}
-	w := ws[0]
-	if len(ws) > 1 {
-		w = io.MultiWriter(ws...)
-	}
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
-	if size, err = io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, *buf); err != nil {
+	err = eachBlock(r, func(data []byte) {
+		size += int64(len(data))
+		if len(hs) == 1 || len(data) < blockBytes {
+			for _, h := range hs {
+				h.Write(data)
+			}
+			return
+		}
+		side(workers(), len(hs), func(i int) { hs[i].Write(data) })
+	})
+	if err != nil {
 		return nil, 0, err
 	}
 	out := make([]policy.Digest, len(algs))
