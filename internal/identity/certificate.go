@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/sigstore/fulcio/pkg/certificate"
 	"golang.org/x/crypto/cryptobyte"
 	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
@@ -39,8 +40,6 @@ var issuerV2 = time.Date(2023, 6, 1, 0, 0, 0, 0, time.UTC)
 var (
 	oidSAN    = asn1.ObjectIdentifier{2, 5, 29, 17}
 	oidFulcio = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57264, 1}
-
-	oidOtherName = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 57264, 1, 7}
 )
 
 // FromCertificate returns the identity that a Fulcio certificate names. It
@@ -97,12 +96,22 @@ func readExtensions(list []pkix.Extension) (*extensions, error) {
 			if err != nil {
 				return nil, fmt.Errorf("extension %s: %w", e.Id, err)
 			}
-			out.take(n, text)
+			switch n {
+			case 1:
+				out.issuerV1 = &text
+			case 8: // the library takes .1 and .8 in the order in which they stand
+				out.issuerV2 = &text
+			}
 		}
 	}
 	if out.Kind == "" {
 		return nil, errors.New("no subject alternative name")
 	}
+	ext, err := certificate.ParseExtensions(list)
+	if err != nil {
+		return nil, err
+	}
+	out.take(ext)
 	return out, nil
 }
 
@@ -121,57 +130,30 @@ func twice(list []pkix.Extension) asn1.ObjectIdentifier {
 	return nil
 }
 
-// take takes the text of the extension of Fulcio's with that number. Those that do not exist yet
-// are ignored and satisfy nothing.
-func (e *extensions) take(n int, text string) {
-	switch n {
-	case 1:
-		e.issuerV1 = &text
-	case 2:
-		e.WorkflowTrigger = text
-	case 3:
-		e.WorkflowSHA = text
-	case 4:
-		e.WorkflowName = text
-	case 5:
-		e.WorkflowRepository = text
-	case 6:
-		e.WorkflowRef = text
-	case 8:
-		e.issuerV2 = &text
-	case 9:
-		e.BuildSignerURI = text
-	case 10:
-		e.BuildSignerDigest = text
-	case 11:
-		e.RunnerEnvironment = text
-	case 12:
-		e.SourceRepositoryURI = text
-	case 13:
-		e.SourceRepositoryDigest = text
-	case 14:
-		e.SourceRepositoryRef = text
-	case 15:
-		e.SourceRepositoryID = text
-	case 16:
-		e.SourceRepositoryOwner = text
-	case 17:
-		e.SourceRepositoryOwnerID = text
-	case 18:
-		e.BuildConfigURI = text
-	case 19:
-		e.BuildConfigDigest = text
-	case 20:
-		e.BuildTrigger = text
-	case 21:
-		e.RunInvocationURI = text
-	case 22:
-		e.Visibility = text
-	case 23:
-		e.DeploymentEnvironment = text
-	case 24:
-		e.TokenSubject = text
-	}
+// take takes what Fulcio's own library reads, of extensions that were looked at. Those that it does
+// not know are ignored and satisfy nothing.
+func (e *extensions) take(ext certificate.Extensions) {
+	e.WorkflowTrigger = ext.GithubWorkflowTrigger
+	e.WorkflowSHA = ext.GithubWorkflowSHA
+	e.WorkflowName = ext.GithubWorkflowName
+	e.WorkflowRepository = ext.GithubWorkflowRepository
+	e.WorkflowRef = ext.GithubWorkflowRef
+	e.BuildSignerURI = ext.BuildSignerURI
+	e.BuildSignerDigest = ext.BuildSignerDigest
+	e.RunnerEnvironment = ext.RunnerEnvironment
+	e.SourceRepositoryURI = ext.SourceRepositoryURI
+	e.SourceRepositoryDigest = ext.SourceRepositoryDigest
+	e.SourceRepositoryRef = ext.SourceRepositoryRef
+	e.SourceRepositoryID = ext.SourceRepositoryIdentifier
+	e.SourceRepositoryOwner = ext.SourceRepositoryOwnerURI
+	e.SourceRepositoryOwnerID = ext.SourceRepositoryOwnerIdentifier
+	e.BuildConfigURI = ext.BuildConfigURI
+	e.BuildConfigDigest = ext.BuildConfigDigest
+	e.BuildTrigger = ext.BuildTrigger
+	e.RunInvocationURI = ext.RunInvocationURI
+	e.Visibility = ext.SourceRepositoryVisibilityAtSigning
+	e.DeploymentEnvironment = ext.DeploymentEnvironment
+	e.TokenSubject = ext.Subject
 }
 
 // issuer returns the issuer of the ID token, "" if the certificate names none.
@@ -281,7 +263,7 @@ func otherName(der []byte) ([]byte, error) {
 	if err != nil || len(rest) > 0 {
 		return nil, errors.New("malformed otherName")
 	}
-	if !other.ID.Equal(oidOtherName) {
+	if !other.ID.Equal(certificate.OIDOtherName) {
 		return nil, fmt.Errorf("otherName of type %s is not an identity", other.ID)
 	}
 	return []byte(other.Value), nil
