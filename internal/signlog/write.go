@@ -142,7 +142,7 @@ func (w *Writer) finish(
 		return none, errors.New("the Sigstore instance has no transparency log")
 	}
 	if to.RekorV2 != "" && to.TSA == "" { // else it is logged, and proves nothing
-		return none, errors.New("Rekor v2 shows no times, and the Sigstore instance has no time stamp authority")
+		return none, errors.New("the Sigstore instance has no time stamp authority, and its log of Rekor v2 shows no times")
 	}
 	entry, err := w.Journal.LoadEntry(id)
 	if err != nil {
