@@ -23,16 +23,7 @@ import (
 const benchDigest = "46d4e2f74c4877316640000a6fdf8a8b59f1e0847667973e9859f774dd31b8f1" +
 	"e0937813b777fb66a2ac67d50540fe34640966eee9fc2ccca387082b4c85cd3c"
 
-const benchPolicy = `format     = "repopolicy/v1"
-repository = "https://github.com/sigstore/sigstore-js"
-version    = 1
-expires    = 2099-01-01T00:00:00Z
-[maintainers]
-threshold = 1
-[[maintainers.member]]
-name       = "alice"
-identities = [{ email = "alice@example.com", issuer = "https://accounts.google.com" }]
-[[release]]
+const benchRule = `[[release]]
 name      = "npm"
 tags      = ["v*"]
 refs      = ["refs/heads/main"]
@@ -142,8 +133,12 @@ func processes(b *testing.B, dir string) []peer {
 	data := filepath.Join(strings.TrimSpace(string(mod)), "pkg", "testing", "data")
 	bundle := filepath.Join(data, "bundles", "sigstore.js@2.0.0-provenance.sigstore.json")
 	root := filepath.Join(data, "trusted-roots", "public-good.json")
-	good := write("policy.toml", []byte(benchPolicy))
-	other := write("other.toml", []byte(strings.Replace(benchPolicy, "release.yml", "other.yml", 1)))
+	head, rule := policyParts(b)
+	lasting := func(text string) []byte { return []byte(strings.Replace(text, "2027-06", "2099-06", 1)) }
+	rules := write("widget.toml", lasting(head+rule))
+	npm := strings.Replace(head, "acme/widget", "sigstore/sigstore-js", 1) + benchRule
+	good := write("policy.toml", lasting(npm))
+	other := write("other.toml", lasting(strings.Replace(npm, "release.yml", "other.yml", 1)))
 	ours := buildIn(b, dir, "repopolicy", ".")
 	judges := func(policy string) []string {
 		return []string{ours, "verify", "--policy", policy, "--trusted-root", root, "-b", bundle, "sha512:" + benchDigest}
@@ -182,10 +177,6 @@ func processes(b *testing.B, dir string) []peer {
 		}
 		line.WriteByte('\n') // gh reads no line without its end
 		artifact, signed := write("widget_1.2.3.tar.gz", file), write("widget.sigstore.json", inst.Sign(release))
-		rules, err := filepath.Abs("testdata/policy.toml")
-		if err != nil {
-			b.Fatal(err)
-		}
 		peers = append(peers, peer{"repopolicy-provenance", "", 0, []string{
 			ours, "verify", "--policy", rules, "--trusted-root", write("root.json", whole), "-b", signed, artifact,
 		}}, peer{"gh", "repopolicy-provenance", 0, []string{

@@ -179,12 +179,7 @@ func TestBudget(t *testing.T) {
 	}
 
 	// 200 rules, of which the last allows all files.
-	pol, err := os.ReadFile(filepath.Join(dir, "policy.toml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, rule, _ := strings.Cut(string(pol), "[[release]]")
-	rule, _, _ = strings.Cut(rule, "[[")
+	head, rule := policyParts(t)
 	var rules strings.Builder
 	for i := range 199 {
 		fmt.Fprintf(
@@ -194,7 +189,7 @@ func TestBudget(t *testing.T) {
 			i, i,
 		)
 	}
-	write("policy200.toml", []byte(head+rules.String()+"[[release]]"+rule))
+	write("policy200.toml", []byte(head+rules.String()+rule))
 	inst := sigstoretest.New(t)
 	write("root200.json", inst.Root(sigstoretest.RootOptions{}))
 	// .ci/long has 10,000 files.

@@ -50,6 +50,17 @@ func TestMain(m *testing.M) {
 	})
 }
 
+// policyParts returns testdata/policy.toml up to its rule, and the rule.
+func policyParts(t testing.TB) (head, rule string) {
+	t.Helper()
+	text, err := os.ReadFile("testdata/policy.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(text, []byte("[[release]]"))
+	return string(text[:at]), string(text[at:])
+}
+
 // fixtures writes a release of acme/widget 1.2.3 into dir, with its policy.
 func fixtures(t testing.TB, dir string) {
 	t.Helper()
