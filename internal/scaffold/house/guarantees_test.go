@@ -8,6 +8,7 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -94,6 +95,35 @@ func TestThreatModel(t *testing.T) {
 	}
 	if rows < 20 {
 		t.Errorf("only %d rows of the table are read", rows)
+	}
+}
+
+// TestLong: the tests that .ci/long runs by name are there.
+func TestLong(t *testing.T) {
+	script, err := os.ReadFile(filepath.Join(".ci", "long"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := 0
+	for line := range strings.Lines(string(script)) {
+		words, at := strings.Fields(strings.ReplaceAll(line, "'", "")), ""
+		if i := slices.Index(words, "-C"); i >= 0 {
+			at = words[i+1]
+		}
+		i := slices.Index(words, "-run")
+		if i < 0 {
+			continue
+		}
+		rows++
+		there := functions(t, filepath.ToSlash(filepath.Join(at, words[len(words)-1])))
+		for name := range strings.SplitSeq(words[i+1], "|") {
+			if !there[name] {
+				t.Errorf("%s: no such test", name)
+			}
+		}
+	}
+	if rows < 5 {
+		t.Errorf("only %d lines are read", rows)
 	}
 }
 
