@@ -39,8 +39,11 @@ type proxy struct {
 	authority *x509.Certificate
 	key       *ecdsa.PrivateKey
 
-	mu    sync.Mutex
-	asked []string
+	delay time.Duration // of each answer
+
+	mu          sync.Mutex
+	asked       []string
+	connections int
 }
 
 func newProxy(t testing.TB) *proxy {
@@ -72,6 +75,21 @@ func (p *proxy) env() []string {
 	}
 }
 
+// transport is that of a program that is told so.
+func (p *proxy) transport() *http.Transport {
+	authorities := x509.NewCertPool()
+	authorities.AddCert(p.authority)
+	return &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: authorities},
+		Proxy: func(r *http.Request) (*url.URL, error) {
+			if r.URL.Scheme != "https" {
+				return nil, nil
+			}
+			return url.Parse(p.url)
+		},
+	}
+}
+
 // serviceAt is where the sandbox has a service of Sigstore; "" for another host.
 func serviceAt(host string) string {
 	switch host {
@@ -79,6 +97,8 @@ func serviceAt(host string) string {
 		return stack.URL(sandbox.Fulcio)
 	case "rekor.sigstore.dev":
 		return stack.URL(sandbox.RekorV1)
+	case "tuf.example":
+		return stack.URL(sandbox.TUF)
 	}
 	return ""
 }
@@ -99,6 +119,9 @@ func (p *proxy) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer conn.Close()
+	p.mu.Lock()
+	p.connections++
+	p.mu.Unlock()
 	if _, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n"); err != nil {
 		return
 	}
@@ -135,6 +158,7 @@ func (p *proxy) forward(host string, r *http.Request) (*http.Response, error) {
 	p.mu.Lock()
 	p.asked = append(p.asked, r.Method+" https://"+host+r.URL.RequestURI())
 	p.mu.Unlock()
+	time.Sleep(p.delay)
 	r.URL.Scheme, r.URL.Host, r.RequestURI = "https", host, ""
 	if base := serviceAt(host); base != "" {
 		to, err := url.Parse(base)

@@ -140,7 +140,7 @@ func (f *Forge) serveAttestations(w http.ResponseWriter, r *http.Request, repo R
 		page = min(n, 100)
 	}
 	for i := len(bundles) - 1; i >= 0 && len(out) < page; i-- {
-		a := map[string]any{"bundle": bundles[i], "bundle_url": "", "repository_id": repo.ID}
+		a := map[string]any{"bundle": bundles[i], "bundle_url": "", "repository_id": repo.ID, "initiator": "user"}
 		if s := manner.Stored; s != nil {
 			a["bundle"], a["bundle_url"] = nil, s.address(repo.ID, digest, i)
 		}
