@@ -4,10 +4,11 @@
 // sizes, modules, start, one bundle beside cosign and gh, many bundles, long chains. It takes
 // some ten minutes; a quiet machine and the programs it builds are all it needs.
 //
-//	go run ./internal/scaffold/figures [ROW]
+//	[COSIGN=FILE] [GH=FILE] [REPOPOLICY_PEERS=1] go run ./internal/scaffold/figures [ROW]
 //
-// Times are medians of runs in turns, on one core where taskset is at hand. With ROW only rows
-// whose name has it are measured.
+// COSIGN and GH name programs to compare with; REPOPOLICY_PEERS lets those without a name be built, which
+// takes minutes. Times are medians of runs in turns, on one core where taskset is at hand. With ROW only
+// rows whose name, or that of the row that they belong to, has it are measured.
 package main
 
 import (
@@ -48,14 +49,18 @@ func run(only string) error {
 	defer os.RemoveAll(dir)
 	m := &measure{dir: dir, metrics: map[string]map[string]float64{}}
 	fmt.Printf("%-44s %-16s %-16s %s\n", "", "before", "goal", "now")
-	failed := false
+	failed, of := false, ""
 	for _, r := range m.rows() {
-		if !strings.Contains(r.name, only) {
+		if !strings.HasPrefix(r.name, " ") {
+			of = r.name
+		}
+		if !strings.Contains(of+r.name, only) {
 			continue
 		}
 		now, err := r.now()
 		if err != nil {
-			now, failed = "not measured: "+err.Error(), true
+			now = "not measured: " + err.Error()
+			failed = failed || !errors.Is(err, errNoPeer)
 		}
 		fmt.Printf("%-44s %-16s %-16s %s\n", r.name, r.before, r.goal, now)
 	}
@@ -64,6 +69,9 @@ func run(only string) error {
 	}
 	return nil
 }
+
+// errNoPeer is why a figure beside a program that is not at hand is left out.
+var errNoPeer = errors.New("no program to compare with")
 
 // measure runs what is measured once, however many rows want of it.
 type measure struct {
@@ -80,10 +88,14 @@ func (m *measure) rows() []row {
 	process := func(unit, format string) func() (string, error) {
 		return m.benchmark("./cmd/repopolicy", "Process", "40x", 1, unit, format)
 	}
+	lines := func(name, unit string) func() (string, error) {
+		return m.benchmark("./cmd/repopolicy", name, "1x", 2, unit, "%.0f")
+	}
+	first := func(unit string) func() (string, error) { return func() (string, error) { return m.first(unit) } }
 	return []row{
 		{"verify one bundle, ms", "14.5", "", process("repopolicy-ms", "%.1f")},
 		{"  of cosign's time", "0.47-0.50", "0.28", process("x-cosign", "%.2f")},
-		{"  of gh's time", "", "", process("x-gh", "%.2f")},
+		{"  of gh's time, a file with provenance", "0.24", "", process("x-gh", "%.2f")},
 		{"  of sigstore-go's smallest program's", "1.07", "", process("x-minimal", "%.2f")},
 		{"  resident, MiB", "22-26", "14", process("repopolicy-MiB", "%.1f")},
 		{"refuse, of cosign's time", "0.41", "0.20", process("x-cosign-refuse", "%.2f")},
@@ -97,6 +109,14 @@ func (m *measure) rows() []row {
 		{"a distinct bundle, of its signatures", "2.3", "1.35",
 			m.benchmark("./internal/sigstore", "Distinct", "10x", 1, "x", "%.2f")},
 		{"distinct bundles, two cores over one", "1.60", "1.9", m.cores},
+		{"100,000 lines of a checksum file, ms", "refused", "", lines("Lines/100000", "ms")},
+		{"  resident, MiB", "", "", lines("Lines/100000", "MiB")},
+		{"10,000 files in one statement, ms", "refused", "", lines("Subjects", "ms")},
+		{"  resident, MiB", "", "", lines("Subjects", "MiB")},
+		{"first verdict by address, requests", "", "6", m.benchmark("sandbox/e2e", "First", "5x", 2, "requests", "%.0f")},
+		{"  with trust root, proofs and redirects", "", "", first("requests")},
+		{"  connections", "", "", first("connections")},
+		{"  ms, each answer 80 late", "", "", first("ms")},
 		{"files under one bundle, of SHA-256's speed", "72 %", "92 %",
 			m.benchmark("./internal/release", "SumsUnderOneBundle", "5x", 2, "%-of-sha256", "%.0f %%")},
 		{"a file of 256 MiB, of SHA-256's speed", "79-84 %", "92 %",
@@ -109,22 +129,22 @@ func (m *measure) rows() []row {
 	}
 }
 
-// command runs one in the module's directory.
-func command(env []string, name string, args ...string) ([]byte, error) {
+// command runs one in the module's directory. Its error has the first line that a test prints about
+// itself, or the last line of all.
+func command(name string, args ...string) ([]byte, error) {
 	cmd := exec.Command(name, args...)
-	cmd.Env = append(os.Environ(), env...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return out, fmt.Errorf("%s: %w: %s", name, err, lastLine(append(out, stderr.Bytes()...)))
+		lines := strings.Split(strings.TrimSpace(string(out)+stderr.String()), "\n")
+		why := lines[len(lines)-1]
+		if i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "    ") }); i >= 0 {
+			why = strings.TrimSpace(lines[i])
+		}
+		return out, fmt.Errorf("%s: %w: %s", name, err, why)
 	}
 	return out, nil
-}
-
-func lastLine(out []byte) string {
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	return lines[len(lines)-1]
 }
 
 // benchmark returns the median of a unit over three runs of one benchmark.
@@ -132,23 +152,28 @@ func (m *measure) benchmark(pkg, name, times string, cores int, unit, format str
 	return func() (string, error) {
 		if m.metrics[name] == nil {
 			args := []string{
-				"go", "test", pkg, "-run", "^$", "-bench", "^Benchmark" + name + "$", "-benchtime", times, "-count", "3",
-				"-timeout", "30m", "-cpu", strconv.Itoa(cores),
+				"test", "-C", filepath.Dir(pkg), "./" + filepath.Base(pkg), "-run", "^$", "-benchtime", times, "-count", "3",
+				"-bench", "^Benchmark" + strings.ReplaceAll(name, "/", "$/^") + "$", "-timeout", "30m", "-cpu", strconv.Itoa(cores),
 			}
 			if _, err := exec.LookPath("taskset"); err == nil && cores == 1 {
-				args = append([]string{"taskset", "-c", "0"}, args...)
+				args = append(args, "-exec", "taskset -c 0")
 			}
-			out, err := command([]string{"REPOPOLICY_PEERS=1"}, args[0], args[1:]...)
+			out, err := command("go", args...)
 			if err != nil {
 				return "", err
 			}
 			m.metrics[name] = readMetrics(out)
 		}
 		v, ok := m.metrics[name][unit]
-		if !ok {
-			return "", fmt.Errorf("the benchmark %s of %s says nothing of %s", name, pkg, unit)
+		if ok {
+			return fmt.Sprintf(format, v), nil
 		}
-		return fmt.Sprintf(format, v), nil
+		for peer, env := range map[string]string{"cosign": "COSIGN", "gh": "GH"} {
+			if strings.Contains(unit, peer) && os.Getenv(env) == "" && os.Getenv("REPOPOLICY_PEERS") == "" {
+				return "", fmt.Errorf("%w: %s names none", errNoPeer, env)
+			}
+		}
+		return "", fmt.Errorf("the benchmark %s of %s says nothing of %s", name, pkg, unit)
 	}
 }
 
@@ -172,6 +197,21 @@ func (m *measure) cores() (string, error) {
 		}
 	}
 	return fmt.Sprintf("%.2f", speed[2]/speed[1]), nil
+}
+
+// first is a figure of the first verdict on a file of a release, beside who is told who signs and asks less:
+// with a trust root at hand, and by TUF. gh knows no other TUF repository than its own.
+func (m *measure) first(unit string) (string, error) {
+	var out []string
+	for _, name := range []string{"repopolicy-rooted", "cosign-rooted", "gh-rooted", "repopolicy", "cosign"} {
+		v, err := m.benchmark("sandbox/e2e", "First", "5x", 2, name+"-"+unit, "%.0f")()
+		if err != nil && !errors.Is(err, errNoPeer) {
+			return "", err
+		} else if err == nil {
+			out = append(out, v+" "+name)
+		}
+	}
+	return strings.Join(out, ", "), nil
 }
 
 // chain is the time of one resolution, cold.
@@ -212,7 +252,7 @@ func (m *measure) build(flags ...string) (string, error) {
 	if _, err := os.Stat(out); err == nil {
 		return out, nil
 	}
-	_, err := command(nil, "go", append(append([]string{"build", "-buildvcs=false"}, flags...), "-o", out, program)...)
+	_, err := command("go", append(append([]string{"build", "-buildvcs=false"}, flags...), "-o", out, program)...)
 	return out, err
 }
 
@@ -245,43 +285,39 @@ func (m *measure) modules() (string, error) {
 // libraryModules counts the modules that the library links when nothing of Git and of
 // registries is.
 func (m *measure) libraryModules() (string, error) {
-	modules := func(skip ...string) (map[string]bool, error) {
-		const form = `{{.ImportPath}} {{with .Module}}{{.Path}}{{end}} {{join .Imports ","}}`
-		out, err := command(nil, "go", "list", "-deps", "-f", form, library)
-		if err != nil {
-			return nil, err
-		}
-		imports, module := map[string][]string{}, map[string]string{}
-		for line := range strings.Lines(string(out)) {
-			fields := strings.Split(strings.TrimSpace(line), " ")
-			imports[fields[0]], module[fields[0]] = strings.Split(fields[2], ","), fields[1]
-		}
-		linked, seen := map[string]bool{}, map[string]bool{}
-		var walk func(pkg string)
-		walk = func(pkg string) {
-			if seen[pkg] || slices.Contains(skip, pkg) {
-				return
-			}
-			seen[pkg] = true
-			if p := module[pkg]; p != "" && p != library {
-				linked[p] = true
-			}
-			for _, i := range imports[pkg] {
-				walk(i)
-			}
-		}
-		walk(library)
-		return linked, nil
-	}
-	without, err := modules(library+"/internal/git", library+"/internal/oci", library+"/internal/trust/oci")
+	out, err := command("go", "list", "-deps", "-f",
+		`{{.ImportPath}},{{with .Module}}{{.Path}}{{end}},{{join .Imports ","}}`, library)
 	if err != nil {
 		return "", err
 	}
-	all, err := modules()
-	if err != nil {
-		return "", err
+	without := linked(string(out), library+"/internal/git", library+"/internal/oci", library+"/internal/trust/oci")
+	return fmt.Sprintf("%d, with these %d", len(without), len(linked(string(out)))), nil
+}
+
+// linked returns the modules that the library links without some packages and what only these import. The
+// list has a line for each package, of its path, its module and its imports, with commas between.
+func linked(list string, skip ...string) map[string]bool {
+	imports, module := map[string][]string{}, map[string]string{}
+	for line := range strings.Lines(list) {
+		fields := strings.Split(strings.TrimSpace(line), ",")
+		imports[fields[0]], module[fields[0]] = fields[2:], fields[1]
 	}
-	return fmt.Sprintf("%d, with these %d", len(without), len(all)), nil
+	modules, seen := map[string]bool{}, map[string]bool{}
+	var walk func(pkg string)
+	walk = func(pkg string) {
+		if seen[pkg] || slices.Contains(skip, pkg) {
+			return
+		}
+		seen[pkg] = true
+		if p := module[pkg]; p != "" && p != library {
+			modules[p] = true
+		}
+		for _, i := range imports[pkg] {
+			walk(i)
+		}
+	}
+	walk(library)
+	return modules
 }
 
 var initialiser = regexp.MustCompile(`(?m)^init \S+ @[\d.]+ ms, ([\d.]+) ms clock`)
