@@ -49,7 +49,7 @@ func parseImage(arg string) (registry.Reference, error) {
 	if strings.Count(text, "@") > 1 {
 		return registry.Reference{}, errors.New("not the reference of an image")
 	}
-	ref, err := registry.ParseReference(text)
+	ref, err := oci.ParseReference(text)
 	if err != nil {
 		return registry.Reference{}, err
 	}

@@ -393,6 +393,8 @@ func TestParseImage(t *testing.T) {
 		"oci://u@x@sha256:" + hex:                           "",
 		"oci://ghcr.io/acme/widget:v1?x":                    "",
 		"oci://ghcr.io:v1":                                  "",
+		"oci://:1]1]:5/x:v":                                 "",
+		"oci://ghcr.io:x/a:v":                               "",
 		"oci://":                                            "",
 		"pkg:oci/widget@sha256:" + hex:                      "",
 		"pkg:oci/widget?repository_url=ghcr.io/acme/widget": "",
@@ -411,7 +413,7 @@ func TestParseImage(t *testing.T) {
 func FuzzParseImage(f *testing.F) {
 	for _, s := range []string{
 		"oci://ghcr.io/acme/widget:v1", "pkg:oci/widget@sha256:00?repository_url=ghcr.io/acme/widget", "oci://u:p@h/x:v",
-		"oci://h/a@b@c", "oci://h/../x:v", "oci://[::1]:5/x:v",
+		"oci://h/a@b@c", "oci://h/../x:v", "oci://[::1]:5/x:v", "oci://:1]1]:5/x:v",
 	} {
 		f.Add(s)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -16,6 +17,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
+	"github.com/repopolicy/repopolicy/internal/clip"
 	"github.com/repopolicy/repopolicy/internal/web"
 )
 
@@ -35,6 +37,19 @@ func Connect(ref registry.Reference, client *http.Client, credential auth.Creden
 
 		MaxMetadataBytes: MaxManifestBytes, ReferrerListMaxPages: maxPages, SkipReferrersGC: true,
 	}}
+}
+
+// ParseReference reads REGISTRY/NAME, with a tag or a digest or without one.
+func ParseReference(text string) (registry.Reference, error) {
+	ref, err := registry.ParseReference(text)
+	if err != nil {
+		return ref, err
+	}
+	// The library looks at it in a URL of no known scheme, of which net/url asks less.
+	if u, err := url.Parse("https://" + ref.Registry); err != nil || u.Host != ref.Registry {
+		return registry.Reference{}, fmt.Errorf("%q is no registry", clip.Text(ref.Registry))
+	}
+	return ref, nil
 }
 
 // Resolve returns the manifest that a tag or digest names, and its descriptor. The error wraps

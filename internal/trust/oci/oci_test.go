@@ -197,6 +197,7 @@ func TestReference(t *testing.T) {
 		`oci-layout:C:\dir`:                   `oci-layout:C:\dir:latest`,
 		"oci-layout:dir@" + digest:            "oci-layout:dir@" + digest,
 		"ghcr.io/acme/trust":                  "",
+		"oci::1]1]:5/trust":                   "",
 		"oci:":                                "",
 		"oci:trust":                           "",
 		"oci:ghcr.io/Acme/trust":              "",

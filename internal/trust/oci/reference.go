@@ -14,7 +14,8 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
-	"oras.land/oras-go/v2/registry"
+
+	reader "github.com/repopolicy/repopolicy/internal/oci"
 )
 
 // Schemes of a reference.
@@ -71,7 +72,7 @@ func ParseReference(text string) (Reference, error) {
 		out.Layout = name
 		return out, nil
 	}
-	ref, err := registry.ParseReference(name)
+	ref, err := reader.ParseReference(name)
 	switch {
 	case err != nil:
 		return out, err
