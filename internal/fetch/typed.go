@@ -92,6 +92,7 @@ func isRegistry(host string) bool {
 	return strings.ContainsAny(host, ".:") && !strings.HasPrefix(host, ".") || host == "localhost"
 }
 
+// meantImage returns the reference of an image as docker takes it.
 func meantImage(ref string) string {
 	r, err := name.ParseReference(ref)
 	if err != nil {
@@ -102,7 +103,11 @@ func meantImage(ref string) string {
 	if strings.Contains(r.Identifier(), ":") {
 		sep = "@"
 	}
-	return scheme + host + "/" + r.Context().RepositoryStr() + sep + r.Identifier()
+	out := scheme + host + "/" + r.Context().RepositoryStr() + sep + r.Identifier()
+	if CheckImage(out) != nil { // what people write has less of a grammar than what is asked for
+		return ""
+	}
+	return out
 }
 
 // meantNPM returns the package URL for npm's own form NAME@VERSION.

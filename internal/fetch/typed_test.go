@@ -48,7 +48,7 @@ func TestMeant(t *testing.T) {
 	}
 	for _, in := range []string{
 		"pypi:widget", "crates:widget", "widget.tar.gz", "v1.2.3", "", "@", "dist/widget.tar.gz", "./acme/widget",
-		"https://", "npm:", "docker://", "a/b/c", "https://pypi.org/project/x/",
+		"eps://github.com/acme/widget", "https://", "npm:", "docker://", "a/b/c", "https://pypi.org/project/x/",
 	} {
 		if got := Meant(in); got != "" {
 			t.Errorf("%s: %q", in, got)

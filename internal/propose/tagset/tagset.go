@@ -76,7 +76,7 @@ func otherVersionAt(tag string) int {
 	if len(tag) > 1 && !digit(tag[0]) && strings.Trim(tag[1:], "0123456789") == "" {
 		return 1
 	}
-	for i := 0; i < len(tag); i++ {
+	for i := lastPart(tag); i < len(tag); i++ {
 		if !digit(tag[i]) || i > 0 && digit(tag[i-1]) {
 			continue
 		}
@@ -87,6 +87,10 @@ func otherVersionAt(tag string) int {
 	}
 	return -1
 }
+
+// lastPart returns where the last part of a tag's path begins. A version stands there, since no * of a
+// pattern is for a slash.
+func lastPart(tag string) int { return strings.LastIndexByte(tag, '/') + 1 }
 
 // between reports whether what stands before a version says that it is none of a release.
 func between(prefix string) bool {
@@ -108,7 +112,7 @@ func separatorOf(version string) byte {
 // dot between them are a version wherever they stand, one number only at the end.
 func versionAt(tag string) int {
 	weak := -1
-	for i := 0; i < len(tag); i++ {
+	for i := lastPart(tag); i < len(tag); i++ {
 		if !digit(tag[i]) || i > 0 && digit(tag[i-1]) {
 			continue
 		}

@@ -43,6 +43,7 @@ func TestPatterns(t *testing.T) {
 		{"a letter and a number", "b2134 b2133 latest", nil, "b*"},
 		{"days between releases", "v1.0.0 weekly-2024-01-01", nil, "v*.*.*"},
 		{"days of no release", "nightly-2024-01-01 weekly-2024-01-01", nil, ""},
+		{"a version that a path goes on after", "v1.2/01 v1.2/02 v1.2", nil, "v*.* v1.2/*"},
 		{"no versions", "nightly latest staging-2026-05 {1", nil, ""},
 	} {
 		tags := strings.Fields(c.tags)
@@ -61,6 +62,7 @@ func TestPatterns(t *testing.T) {
 // FuzzPatterns: every pattern is one of the language, and every tag of a family is matched.
 func FuzzPatterns(f *testing.F) {
 	f.Add("v1.2.3 v2 1.0 a@1.2.3 x-2020-01-01 9")
+	f.Add("v1.2/01 v1.2/3-4 1-2/x")
 	f.Fuzz(func(t *testing.T, text string) {
 		tags := strings.Fields(text)
 		families := Families(tags)
