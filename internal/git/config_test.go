@@ -80,7 +80,8 @@ func TestConfig(t *testing.T) {
 // reads it may refuse sections without a name, and settings outside of sections.
 func TestConfigAsGit(t *testing.T) {
 	parts := []string{
-		"[a]", "[Core]", "[a.B]", `[x "Y"]`, `[x "Y\" ]"]`, "[", "]", "b", "Key", "=", " = ", "1", "-", "\"", "\\", "\\n", "\\\n",
+		"[a]", "[Core]", "[a.B]", `[x "Y"]`, `[x "Y\" ]"]`, "[", "]", "b", "Key", "=", " = ", "1", "-", "\"",
+		"\\", "\\n", "\\\n",
 		"\n", "\n", "\r\n", "\r", " ", "\t", "\v", "\f", "#", ";", "é", "\xff", ".", "x y", "\\\"", "url = https://a/b#c",
 	}
 	r := rand.New(rand.NewPCG(1, 2))

@@ -205,7 +205,8 @@ func TestSmallOrder(t *testing.T) {
 	forged := make([]byte, 64)
 	forged[0] = 1 // R is the neutral element, S is zero
 	points := 0
-	for i, y := range append(slices.Clone(edwards().small), edwards().prime, new(big.Int).Add(edwards().prime, one)) { // the last are not reduced
+	small, prime := edwards().small, edwards().prime
+	for i, y := range append(slices.Clone(small), prime, new(big.Int).Add(prime, one)) { // the last are not reduced
 		dangerous := false
 		for sign := range 2 {
 			key := ed25519.PublicKey(y.FillBytes(make([]byte, 32)))
@@ -221,7 +222,7 @@ func TestSmallOrder(t *testing.T) {
 				}
 			}
 		}
-		if i < len(edwards().small) && !dangerous {
+		if i < len(small) && !dangerous {
 			t.Errorf("the ordinate %s is of no point of small order", y)
 		}
 	}
